@@ -1,0 +1,1 @@
+"""The engine: llama.cpp in a process of its own, behind plain data."""
