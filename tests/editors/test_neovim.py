@@ -1,0 +1,160 @@
+"""Neovim's built-in client with the documented settings, the real server and the real 0.5B model."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import psutil
+import pytest
+from rich.style import Style
+
+from tests.editors.conftest import ARTIFACTS, MINIMAL_LUA
+from tests.editors.neovim import Neovim, neovim_command, wait_for
+from tests.editors.screenshot import Run, Terminal, draw
+
+pytestmark = [pytest.mark.model, pytest.mark.timeout(600)]
+
+TEMPERATURES = """\
+def celsius(fahrenheit):
+    return (fahrenheit - 32) * 5 / 9
+
+
+def fahrenheit(celsius):
+"""
+COMPL_HINT = "#4f5258"  # the grey of Neovim's own dark colours
+
+StartNeovim = Callable[[], Neovim]
+
+
+@pytest.fixture
+def neovim(start_neovim: StartNeovim) -> Neovim:
+    return start_neovim()
+
+
+def open_temperatures(neovim: Neovim, folder: Path) -> None:
+    """Open a file that ends in a function's head, and start its body in insert mode."""
+    neovim.open(folder / "temperatures.py", TEMPERATURES)
+    neovim.press("G", "o")
+    neovim.type("return ")
+
+
+def test_accepting_puts_exactly_the_ghost_text_in_the_buffer(neovim: Neovim, tmp_path: Path) -> None:
+    open_temperatures(neovim, tmp_path)
+    neovim.type("(celsius")
+    ghost = neovim.settled_ghost()
+    before = neovim.lines()
+    assert (ghost.row, ghost.column) == neovim.cursor()
+
+    neovim.press("<Tab>")
+
+    wait_for("accepted text", lambda: neovim.lines() != before)
+    assert "\n".join(neovim.lines()) == "\n".join(before) + ghost.text
+
+
+def test_one_undo_takes_the_accepted_text_back(neovim: Neovim, tmp_path: Path) -> None:
+    open_temperatures(neovim, tmp_path)
+    neovim.press("<Esc>", "A")  # what is typed in one go is undone in one go
+    neovim.settled_ghost()
+    before = neovim.lines()
+    neovim.press("<Tab>")
+    wait_for("accepted text", lambda: neovim.lines() != before)
+
+    neovim.press("<Esc>", "u")
+
+    wait_for("undo", lambda: neovim.lines() == before, 20)
+
+
+def test_text_beyond_ascii_before_the_cursor_stays_whole(neovim: Neovim, tmp_path: Path) -> None:
+    open_temperatures(neovim, tmp_path)
+    neovim.type('"🌡️ größer als 😀" if celsius > 100 else "')
+    ghost = neovim.settled_ghost()
+    before = neovim.lines()
+    assert (ghost.row, ghost.column) == neovim.cursor()
+
+    neovim.press("<Tab>")
+
+    wait_for("accepted text", lambda: neovim.lines() != before)
+    assert "\n".join(neovim.lines()) == "\n".join(before) + ghost.text
+
+
+def test_typing_something_else_leaves_no_stale_ghost(neovim: Neovim, tmp_path: Path) -> None:
+    open_temperatures(neovim, tmp_path)
+    neovim.settled_ghost()
+
+    neovim.type('"""zzz')
+
+    neovim.settle()
+    ghost = neovim.ghost()
+    before = neovim.lines()
+    neovim.press("<Tab>")
+    accepted = ghost.text if ghost else "\t"
+    wait_for("text of the Tab key", lambda: neovim.lines() != before)
+    assert "\n".join(neovim.lines()).expandtabs(4) == ("\n".join(before) + accepted).expandtabs(4)
+
+
+def test_two_editors_share_one_model_and_one_may_leave(
+    start_neovim: StartNeovim, environment: dict[str, str], tmp_path: Path
+) -> None:
+    first, second = start_neovim(), start_neovim()
+    open_temperatures(first, tmp_path)
+    first.settled_ghost()
+    open_temperatures(second, tmp_path)
+    second.settled_ghost()
+    daemon = daemon_process(environment)
+    assert len(daemon.children()) == 1, "one engine process, so one model in memory"
+
+    first.quit()
+
+    second.type("(celsius")
+    assert second.settled_ghost().text
+    assert daemon_process(environment) == daemon
+
+
+def daemon_process(environment: dict[str, str]) -> psutil.Process:
+    status = subprocess.run(
+        [sys.executable, "-m", "codex_lsp", "daemon", "status", "--json"],
+        env=environment,
+        capture_output=True,
+        check=True,
+        timeout=30,
+    )
+    return psutil.Process(json.loads(status.stdout)["pid"])
+
+
+def test_the_terminal_shows_the_ghost_in_grey_and_the_accepted_text_in_colour(
+    neovim_program: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    address = tmp_path / "nvim.sock"
+    program = neovim_command(neovim_program, MINIMAL_LUA, address)
+    with (
+        closing(Terminal(program, tmp_path, environment, columns=80, rows=16)) as terminal,
+        closing(Neovim(address)) as neovim,
+    ):
+        neovim.open(tmp_path / "temperatures.py", TEMPERATURES)
+        terminal.type("Goreturn ")
+        ghost = neovim.settled_ghost().text.splitlines()[0]
+        wait_for("ghost text in grey", lambda: grey_after_return(terminal.screen()) == ghost, 20)
+        draw(terminal.screen(), ARTIFACTS / "neovim-ghost.png")
+
+        terminal.type("\t")
+
+        wait_for("grey text gone", lambda: not grey_after_return(terminal.screen()), 20)
+        assert f"return {ghost}" in plain(terminal.screen())
+        draw(terminal.screen(), ARTIFACTS / "neovim-accepted.png")
+
+
+def plain(screen: list[list[Run]]) -> str:
+    return "\n".join("".join(text for text, _ in line).rstrip() for line in screen)
+
+
+def grey_after_return(screen: list[list[Run]]) -> str:
+    """The text in the ghost's grey on the line where the test types."""
+    typed = [line for line in screen if "".join(text for text, _ in line).startswith("    return ")]
+    return "".join(text for text, style in typed[-1] if in_grey(style)).strip() if typed else ""
+
+
+def in_grey(style: Style) -> bool:
+    return style.color is not None and style.color.get_truecolor().hex == COMPL_HINT
