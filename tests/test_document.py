@@ -112,14 +112,14 @@ def test_a_position_survives_the_way_there_and_back(
     assert doc.column(doc.position(line, index, encoding), encoding) == (line, index)
 
 
-@given(texts, positions, encodings, st.integers(0, 12), st.integers(0, 12))
+@given(texts, positions, encodings, st.integers(-2, 12), st.integers(-2, 12))
 def test_a_snapshot_holds_the_asked_lines_and_the_cursors(
     text: str, position: Position, encoding: PositionEncoding, first: int, last: int
 ) -> None:
     snapshot = document(text).snapshot(position, encoding, first, last)
     line, index = reference_column(text, position, encoding)
     lines = reference_lines(text)
-    window = "".join(lines[min(first, line) : max(last, line) + 1])
+    window = "".join(lines[max(0, min(first, line)) : max(last, line) + 1])
     assert snapshot.prefix + snapshot.suffix == window.replace("\r\n", "\n").replace("\r", "\n")
     assert (snapshot.line, snapshot.column) == (line, index)
     assert snapshot.prefix.count("\n") == line - snapshot.prefix_start_line
@@ -172,8 +172,9 @@ def test_a_range_given_backwards_is_the_same_range() -> None:
 
 
 def test_a_snapshot_has_plain_newlines_and_names_the_documents_own() -> None:
-    snapshot = document("one\r\ntwo\r\nthree\r\nfour").snapshot(Position(1, 1), "utf-16", 0, 2)
-    assert snapshot.prefix == "one\nt"
+    doc = document("zero\rone\r\ntwo\r\nthree\r\nfour")
+    snapshot = doc.snapshot(Position(2, 1), "utf-16", 0, 3)
+    assert snapshot.prefix == "zero\none\nt"
     assert snapshot.suffix == "wo\nthree\n"
     assert (snapshot.line_prefix, snapshot.line_suffix) == ("t", "wo")
     assert snapshot.eol == "\r\n"
