@@ -1,10 +1,11 @@
 """What every test may ask for: the editors' switch and the real model."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from codex_lsp.models import store
+from codex_lsp.models.errors import ModelError
 
 EDITORS = Path(__file__).parent / "editors"
 REAL_MODEL = "qwen2.5-coder-0.5b-instruct"
@@ -15,9 +16,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
-    return (
-        None if config.getoption("--editors") else "editors: left out; --editors runs them (extra: editors)"
-    )
+    if config.getoption("--editors"):
+        return None
+    return "editors: left out; pip install -e '.[test,editors]' and pytest --editors run them"
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -28,13 +29,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 @pytest.fixture(scope="session")
 def real_model() -> Path:
     """The real 0.5B GGUF in the user's own cache, pulled when it is missing; skips when it cannot be had."""
-    pull = _codex_lsp("model", "pull", REAL_MODEL)
-    if pull.returncode:
-        pytest.skip(f"the real model {REAL_MODEL} cannot be had: {pull.stderr.strip()}")
-    return Path(_codex_lsp("model", "path", REAL_MODEL).stdout.strip())
-
-
-def _codex_lsp(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "codex_lsp", *arguments], capture_output=True, text=True, check=False
-    )
+    try:
+        return store.pull(REAL_MODEL)
+    except ModelError as error:
+        pytest.skip(f"the real model cannot be had: {error}")
