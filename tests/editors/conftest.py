@@ -41,7 +41,10 @@ def environment(real_model: Path) -> Iterator[dict[str, str]]:
     # Not pytest's tmp_path: a socket's path has to be short.
     home = Path(tempfile.mkdtemp(prefix="codex-"))
     (home / "config").mkdir()
-    (home / "config/config.toml").write_text(f'model = "{real_model}"\n', encoding="utf-8")
+    # What an editor does is tested here, not how fast this machine is: nothing is cut short.
+    (home / "config/config.toml").write_text(
+        f'model = "{real_model}"\ndeadline_ms = 30000\n', encoding="utf-8"
+    )
     (home / "bin").mkdir()
     command = home / "bin/codex-lsp"
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m codex_lsp "$@"\n', encoding="utf-8")

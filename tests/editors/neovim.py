@@ -92,7 +92,7 @@ class Neovim:
     def open(self, file: Path, text: str) -> None:
         """Write `text` to `file`, edit it, and wait until the language server is attached."""
         file.write_text(text, encoding="utf-8")
-        self.lua("vim.cmd.edit(...)", str(file))
+        self.lua("vim.cmd.edit(vim.fn.fnamemodify(..., ':.'))", str(file))
         wait_for("attached language server", lambda: self.lua(ATTACHED))
 
     def type(self, text: str) -> None:

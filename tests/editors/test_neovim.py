@@ -12,7 +12,7 @@ import pytest
 from rich.style import Style
 
 from tests.editors.conftest import ARTIFACTS, MINIMAL_LUA
-from tests.editors.neovim import Neovim, neovim_command, wait_for
+from tests.editors.neovim import Ghost, Neovim, neovim_command, wait_for
 from tests.editors.screenshot import Run, Terminal, draw
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(600)]
@@ -23,6 +23,10 @@ def celsius(fahrenheit):
 
 
 def fahrenheit(celsius):
+"""
+IS_PRIME = """\
+def is_prime(n):
+    \"\"\"Whether n is a prime number.\"\"\"
 """
 COMPL_HINT = "#4f5258"  # the grey of Neovim's own dark colours
 
@@ -41,17 +45,28 @@ def open_temperatures(neovim: Neovim, folder: Path) -> None:
     neovim.type("return ")
 
 
-def test_accepting_puts_exactly_the_ghost_text_in_the_buffer(neovim: Neovim, tmp_path: Path) -> None:
-    open_temperatures(neovim, tmp_path)
-    neovim.type("(celsius")
+def accept_exactly_what_is_shown(neovim: Neovim) -> Ghost:
+    """Press Tab: the text before the cursor and the ghost text, and nothing else, are in the buffer."""
     ghost = neovim.settled_ghost()
     before = neovim.lines()
     assert (ghost.row, ghost.column) == neovim.cursor()
-
     neovim.press("<Tab>")
-
     wait_for("accepted text", lambda: neovim.lines() != before)
     assert "\n".join(neovim.lines()) == "\n".join(before) + ghost.text
+    return ghost
+
+
+def test_accepting_puts_exactly_the_ghost_text_in_the_buffer(neovim: Neovim, tmp_path: Path) -> None:
+    open_temperatures(neovim, tmp_path)
+    neovim.type("(celsius")
+    accept_exactly_what_is_shown(neovim)
+
+
+def test_accepting_several_lines_puts_all_of_them_in_the_buffer(neovim: Neovim, tmp_path: Path) -> None:
+    neovim.open(tmp_path / "primes.py", IS_PRIME)
+    neovim.press("G", "o")
+    ghost = accept_exactly_what_is_shown(neovim)
+    assert "\n" in ghost.text
 
 
 def test_one_undo_takes_the_accepted_text_back(neovim: Neovim, tmp_path: Path) -> None:
@@ -70,14 +85,7 @@ def test_one_undo_takes_the_accepted_text_back(neovim: Neovim, tmp_path: Path) -
 def test_text_beyond_ascii_before_the_cursor_stays_whole(neovim: Neovim, tmp_path: Path) -> None:
     open_temperatures(neovim, tmp_path)
     neovim.type('"🌡️ größer als 😀" if celsius > 100 else "')
-    ghost = neovim.settled_ghost()
-    before = neovim.lines()
-    assert (ghost.row, ghost.column) == neovim.cursor()
-
-    neovim.press("<Tab>")
-
-    wait_for("accepted text", lambda: neovim.lines() != before)
-    assert "\n".join(neovim.lines()) == "\n".join(before) + ghost.text
+    accept_exactly_what_is_shown(neovim)
 
 
 def test_typing_something_else_leaves_no_stale_ghost(neovim: Neovim, tmp_path: Path) -> None:
