@@ -1,12 +1,12 @@
 """The pipe between the daemon and the engine process: JSON, each message behind its length.
 
-    ┌────────────────────┬──────────────────────────┐
-    │ length, 4 bytes LE │ UTF-8 JSON, `length` long │
-    └────────────────────┴──────────────────────────┘
+┌────────────────────┬──────────────────────────┐
+│ length, 4 bytes LE │ UTF-8 JSON, `length` long │
+└────────────────────┴──────────────────────────┘
 
-    daemon → engine   load {config} · complete {id, request} · cancel {id}
-    engine → daemon   loading {progress} · ready {info} · failed {message} · partial {id, text}
-                      done {id, completion, speed} · error {id, message}
+daemon → engine   load {config} · complete {id, request} · cancel {id}
+engine → daemon   loading {progress} · ready {info} · failed {message} · partial {id, text}
+                  done {id, completion, speed} · error {id, message}
 """
 
 import asyncio

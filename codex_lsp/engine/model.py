@@ -18,6 +18,7 @@ from llama_cpp import llama_cpp as c
 
 from codex_lsp.engine import fim
 from codex_lsp.engine.kv_cache import N_SLOTS
+from codex_lsp.engine.probe import Probe
 from codex_lsp.engine.request import EngineConfig, ModelInfo, ModelUnusable
 
 # The most tokens one llama_decode takes; prefill slices are smaller on slow machines.
@@ -101,7 +102,9 @@ class LlamaModel:
         batch.logits[len(tokens) - 1] = int(sample)
         status = c.llama_decode(self._context, batch)
         if status != 0:
-            raise DecodeFailed(f"llama_decode returned {status} for {len(tokens)} tokens at position {n_past}")
+            raise DecodeFailed(
+                f"llama_decode returned {status} for {len(tokens)} tokens at position {n_past}"
+            )
         if not sample:
             c.llama_synchronize(self._context)
             return None
@@ -167,9 +170,13 @@ def system_info() -> str:
     return str(c.llama_print_system_info().decode("utf-8", "replace")).strip()
 
 
-def gpu_usable() -> bool:
-    """Whether this build of llama.cpp can put layers on a GPU that is there."""
-    return bool(c.llama_supports_gpu_offload())
+def probe() -> Probe:
+    """What this build of llama.cpp is and can do."""
+    return Probe(
+        version=llama_cpp.__version__,
+        system_info=system_info(),
+        gpu_usable=bool(c.llama_supports_gpu_offload()),
+    )
 
 
 class _LlamaLog:

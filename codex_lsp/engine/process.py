@@ -15,7 +15,8 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import IO
+from pathlib import Path
+from typing import IO, Any
 
 from codex_lsp.engine import messages
 from codex_lsp.engine.messages import Message
@@ -23,7 +24,6 @@ from codex_lsp.engine.request import (
     Completion,
     EngineConfig,
     EngineDied,
-    EngineState,
     EngineStatus,
     FinishReason,
     ModelInfo,
@@ -61,7 +61,7 @@ class EngineProcess:
         self.config = config
         self._on_status = on_status
         self._log_file = log_file
-        self._status = EngineStatus()
+        self._status = EngineStatus(model_id=model_id(config))
         self._settled = asyncio.Event()  # set while nothing is loading: ready, failed or stopped
         self._process: asyncio.subprocess.Process | None = None
         self._supervisor: asyncio.Task[None] | None = None
@@ -86,6 +86,12 @@ class EngineProcess:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._supervisor
         self._change(state="stopped", pid=None)
+
+    async def idle(self) -> None:
+        """Return when no request is pending."""
+        while self._pending:
+            futures = [pending.future for pending in self._pending.values()]
+            await asyncio.wait(futures)
 
     async def complete(self, request: Request, on_partial: OnPartial | None = None) -> Completion:
         """Fill the hole. Raises ModelUnusable or EngineDied; see `request.Engine`."""
@@ -134,7 +140,9 @@ class EngineProcess:
             process.kill()
             raise
         finally:
-            self._fail_pending(EngineDied("The engine stopped while it worked on this; the next key asks again."))
+            self._fail_pending(
+                EngineDied("The engine stopped while it worked on this; the next key asks again.")
+            )
             await self._reap(process)
 
     async def _reap(self, process: asyncio.subprocess.Process) -> None:
@@ -170,7 +178,9 @@ class EngineProcess:
             case "ready":
                 info = message["info"]
                 info["warnings"] = tuple(info["warnings"])
-                self._change(state="ready", progress=1.0, info=ModelInfo(**info | message["speed"]), message="")
+                self._change(
+                    state="ready", progress=1.0, info=ModelInfo(**info | message["speed"]), message=""
+                )
             case "failed":
                 self._change(state="failed", message=message["message"], pid=None)
             case "partial":
@@ -211,28 +221,20 @@ class EngineProcess:
         if process is not None and process.stdin is not None and not process.stdin.is_closing():
             process.stdin.write(messages.encode(message))
 
-    def _change(
-        self,
-        *,
-        state: EngineState | None = None,
-        progress: float | None = None,
-        message: str | None = None,
-        info: ModelInfo | None = None,
-        pid: int | None = -1,
-        n_restarts: int | None = None,
-    ) -> None:
+    def _change(self, **changes: Any) -> None:
         """Update the status, wake who waits for it, and tell the listener."""
-        old = self._status
-        self._status = EngineStatus(
-            state=state or old.state,
-            progress=old.progress if progress is None else progress,
-            message=old.message if message is None else message,
-            info=info or old.info,
-            pid=old.pid if pid == -1 else pid,
-            n_restarts=old.n_restarts if n_restarts is None else n_restarts,
-        )
+        self._status = replace(self._status, **changes)
         if self._status.state == "loading":
             self._settled.clear()
         else:
             self._settled.set()
         self._on_status(self._status)
+
+
+def model_id(config: EngineConfig) -> str:
+    """The model file with what changes its answers: another file under the same name is another model."""
+    try:
+        status = Path(config.model_path).stat()
+    except OSError:
+        return ""
+    return f"{config.model_path}:{status.st_size}:{status.st_mtime_ns}:{config.fim_order}"

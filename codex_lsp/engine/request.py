@@ -1,8 +1,8 @@
 """What the engine is asked and what it answers: plain data, no llama.cpp, no LSP.
 
-    EngineError            the engine cannot answer; the message says what to do
-    ├── ModelUnusable      this file will not load, now or on the next try
-    └── EngineDied         the process ended under a request; a new one is on its way
+EngineError            the engine cannot answer; the message says what to do
+├── ModelUnusable      this file will not load, now or on the next try
+└── EngineDied         the process ended under a request; a new one is on its way
 """
 
 from collections.abc import Callable
@@ -112,9 +112,13 @@ EngineState = Literal["stopped", "loading", "ready", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
-    """A moment of the engine's life: what the editor's progress bar and `daemon status` show."""
+    """A moment of the engine's life: what the editor's progress bar and `daemon status` show.
+
+    `model_id` names the model that answers are for, also before it is loaded: part of every cache key.
+    """
 
     state: EngineState = "stopped"
+    model_id: str = ""
     progress: float = 0.0
     message: str = ""
     info: ModelInfo | None = None

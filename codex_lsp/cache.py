@@ -1,0 +1,209 @@
+"""Suggestions that need no engine: the one on screen being typed through, and exact repeats.
+
+    typed through   the document still starts with what was shown to it: the rest of that text, at once
+    exact           the same text around the cursor, this hour (memory) or last week (disk)
+
+The store on disk is diskcache without its pickle: a planted cache file must not run code. Whatever goes wrong with
+the store costs the cache, never the suggestion.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import shutil
+import sqlite3
+import time
+from collections import OrderedDict, deque
+from collections.abc import Hashable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import diskcache
+
+from codex_lsp.document import Snapshot
+from codex_lsp.paths import private_dir
+
+log = logging.getLogger(__name__)
+
+# How much of the text on each side makes two places the same. More would tie an entry to where the window began.
+KEY_PREFIX_CHARS, KEY_SUFFIX_CHARS = 2048, 512
+# Suggestions kept per document for typing through; old ones serve an undo.
+N_SHOWN = 8
+N_DOCUMENTS = 64
+N_IN_MEMORY = 512
+# A store that another process holds locked must not hold up a keystroke.
+LOCK_TIMEOUT_S = 0.05
+STORE_ERRORS = (sqlite3.Error, diskcache.Timeout, OSError, ValueError, KeyError)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A suggestion as it was shown: the text around the cursor then, and what was offered."""
+
+    prefix: str
+    suffix: str
+    text: str
+
+    def rest(self, snapshot: Snapshot) -> str | None:
+        """What is left of the text after the user typed some of it; None when they typed something else."""
+        suffix = snapshot.suffix[:KEY_SUFFIX_CHARS]
+        if not suffix.startswith(self.suffix) and not self.suffix.startswith(suffix):
+            return None
+        longest = min(len(self.text) - 1, len(snapshot.prefix))
+        for n_typed in range(longest + 1):
+            typed_from = len(snapshot.prefix) - n_typed
+            if self.text.startswith(snapshot.prefix[typed_from:]) and _same_end(
+                snapshot.prefix[:typed_from], self.prefix
+            ):
+                return self.text[n_typed:]
+        return None
+
+
+class CompletionCache:
+    """Two memories and one store. `directory` None, or `size_mb` 0, keeps nothing on disk."""
+
+    def __init__(self, directory: Path | None, size_mb: int = 64, max_age_days: int = 30) -> None:
+        self._shown: OrderedDict[Hashable, deque[_Shown]] = OrderedDict()
+        self._memory: OrderedDict[str, str] = OrderedDict()
+        self._max_age_s = max_age_days * 86400
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cache-writer")
+        self._store = _open(directory, size_mb) if directory is not None and size_mb > 0 else None
+
+    def typed_through(self, key: Hashable, snapshot: Snapshot) -> str | None:
+        """What is left of a suggestion shown in document `key` that the user is typing through."""
+        for shown in reversed(self._shown.get(key, ())):
+            rest = shown.rest(snapshot)
+            if rest is not None:
+                return rest
+        return None
+
+    def show(self, key: Hashable, snapshot: Snapshot, text: str) -> None:
+        """Remember that `text` was shown at the cursor of document `key`."""
+        if len(self._shown) >= N_DOCUMENTS and key not in self._shown:
+            self._shown.popitem(last=False)
+        shown = self._shown.setdefault(key, deque(maxlen=N_SHOWN))
+        self._shown.move_to_end(key)
+        shown.append(_Shown(snapshot.prefix[-KEY_PREFIX_CHARS:], snapshot.suffix[:KEY_SUFFIX_CHARS], text))
+
+    def forget(self, key: Hashable) -> None:
+        """Drop what was shown in a document that was closed."""
+        self._shown.pop(key, None)
+
+    def get(self, digest: str) -> tuple[str, str] | None:
+        """The text kept under a `digest` and where it was found: "memory" or "disk"."""
+        if (text := self._memory.get(digest)) is not None:
+            self._memory.move_to_end(digest)
+            return text, "memory"
+        if (text := self._read(digest)) is not None:
+            self._remember(digest, text)
+            return text, "disk"
+        return None
+
+    def put(self, digest: str, text: str) -> None:
+        """Keep a text; the disk is written from another thread."""
+        self._remember(digest, text)
+        if self._store is not None:
+            self._writer.submit(self._write, digest, text)
+
+    def close(self) -> None:
+        """Write what is waiting and close the store."""
+        if self._store is not None:
+            self._writer.submit(self._store.close)
+        self._writer.shutdown(wait=True)
+        if self._store is not None:
+            self._store.close()
+
+    def _remember(self, digest: str, text: str) -> None:
+        self._memory[digest] = text
+        if len(self._memory) > N_IN_MEMORY:
+            self._memory.popitem(last=False)
+
+    def _read(self, digest: str) -> str | None:
+        if self._store is None:
+            return None
+        try:
+            data = self._store.get(digest)
+            return None if data is None else str(json.loads(data)["text"])
+        except STORE_ERRORS:
+            log.warning("the cache on disk could not be read; going on without it", exc_info=True)
+            self._store = None
+            return None
+
+    def _write(self, digest: str, text: str) -> None:
+        store = self._store
+        if store is None:
+            return
+        try:
+            store.set(digest, json.dumps({"text": text}).encode(), expire=self._max_age_s)
+        except STORE_ERRORS:
+            log.warning("the cache on disk could not be written; going on without it", exc_info=True)
+            self._store = None
+
+
+def digest(snapshot: Snapshot, *parts: object) -> str:
+    """A key for the text around the cursor plus whatever else an answer depends on (model, shape, length)."""
+    fields = [snapshot.language_id, snapshot.prefix[-KEY_PREFIX_CHARS:], snapshot.suffix[:KEY_SUFFIX_CHARS]]
+    material = json.dumps([*fields, *map(str, parts)])
+    return hashlib.sha256(material.encode()).hexdigest()
+
+
+class PlainDisk(diskcache.Disk):  # type: ignore[misc] # diskcache ships no types
+    """diskcache's storage, refusing pickle in both directions: values are bytes, keys are strings."""
+
+    def put(self, key: Any) -> tuple[Any, bool]:
+        """A key as a column; only strings are ours."""
+        if not isinstance(key, str):
+            raise ValueError(f"a cache key of type {type(key).__name__}")
+        return key, True
+
+    def get(self, key: Any, raw: bool) -> Any:
+        """A key read back; one that is not raw would be unpickled."""
+        if not raw:
+            raise ValueError("the cache on disk holds a pickled key that we did not write")
+        return key
+
+    def store(self, value: Any, read: bool, key: Any = diskcache.UNKNOWN) -> Any:
+        """A value as columns; only bytes are ours."""
+        if not isinstance(value, bytes):
+            raise ValueError(f"a cache value of type {type(value).__name__}")
+        return super().store(value, read, key)
+
+    def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> Any:
+        """A value read back; one stored as pickle is not ours."""
+        if mode == diskcache.core.MODE_PICKLE:
+            raise ValueError("the cache on disk holds a pickled value that we did not write")
+        return super().fetch(mode, filename, value, read)
+
+
+def _open(directory: Path, size_mb: int) -> Any:
+    """The store, after setting a corrupt one aside; None when the disk will have none of it."""
+    for _ in range(2):
+        try:
+            private_dir(directory)
+            store = diskcache.Cache(
+                str(directory), disk=PlainDisk, size_limit=size_mb * 1024 * 1024, timeout=LOCK_TIMEOUT_S
+            )
+            # A damaged file shows itself at the first real read, which had better be now.
+            store.get("")
+            store.expire()
+            return store
+        except STORE_ERRORS as error:
+            log.warning("the cache in %s is unusable (%s); setting it aside", directory, error)
+            _set_aside(directory)
+    return None
+
+
+def _set_aside(directory: Path) -> None:
+    with contextlib.suppress(OSError):
+        for old in directory.parent.glob(f"{directory.name}.corrupt-*"):
+            shutil.rmtree(old, ignore_errors=True)
+        directory.rename(directory.with_name(f"{directory.name}.corrupt-{int(time.time())}"))
+
+
+def _same_end(text: str, end: str) -> bool:
+    """Whether two prefixes are the same as far back as both reach; windows may begin at different lines."""
+    n = min(len(text), len(end))
+    return text[-n:] == end[-n:] if n else text == end
