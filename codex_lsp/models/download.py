@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int | None], None]
 
 TRIES_WITHOUT_A_BYTE = 4
+PAUSE_S = 0.5
 TIMEOUT_S = 15.0
-CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +66,7 @@ class Part:
         self.note.unlink(missing_ok=True)
 
 
-def fetch(
-    remote: Remote, part: Part, progress: Progress, pause: Callable[[float], None] = time.sleep
-) -> None:
+def fetch(remote: Remote, part: Part, progress: Progress) -> None:
     """Bring all of `remote` into `part`.
 
     Tries again while bytes still arrive between two breaks. Raises SourceFailed when the server refuses or
@@ -97,7 +95,7 @@ def fetch(
                 f"{_host(remote.url)} stopped sending ({reason}). "
                 f"What has arrived is kept; run the same command again to go on."
             )
-        pause(2.0**failures / 2)
+        time.sleep(PAUSE_S * 2**failures)
 
 
 def require_space(folder: Path, missing: int) -> None:
@@ -145,7 +143,7 @@ def _stream(remote: Remote, part: Part, progress: Progress) -> None:
         with part.path.open("ab") as file:
             have = file.tell()
             progress(have, total)
-            for chunk in response.iter_bytes(CHUNK):
+            for chunk in response.iter_bytes():
                 file.write(chunk)
                 have += len(chunk)
                 progress(have, total)

