@@ -6,9 +6,6 @@ import sys
 import tomllib
 from pathlib import Path
 
-import tomlkit
-import tomlkit.exceptions
-
 from codex_lsp import paths
 from codex_lsp.models import catalogue, gguf, store
 from codex_lsp.models.catalogue import CatalogueModel
@@ -192,6 +189,9 @@ def _setting() -> str:
 
 
 def _write_setting(name: str) -> None:
+    import tomlkit  # here, because every command of codex-lsp imports this module
+    import tomlkit.exceptions
+
     try:
         document = tomlkit.parse(_config_text())
     except tomlkit.exceptions.ParseError as error:

@@ -4,6 +4,7 @@ A part is only continued when it is known to belong to the same version of the f
 with the version (an ETag), and without a matching note the download starts again from the first byte.
 """
 
+import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -87,6 +88,8 @@ def fetch(remote: Remote, part: Part, progress: Progress) -> None:
             reason = str(error)
         except OfflineModeIsEnabled as error:
             raise SourceFailed("Downloads are switched off by HF_HUB_OFFLINE; unset it.") from error
+        except httpx2.InvalidURL as error:
+            raise SourceFailed(f"{remote.url} is not an address: {error}. Correct it.") from error
         except (httpx2.TransportError, httpx2.TooManyRedirects) as error:
             reason = str(error) or type(error).__name__
         failures = 0 if part.size() > before else failures + 1
@@ -147,6 +150,8 @@ def _stream(remote: Remote, part: Part, progress: Progress) -> None:
                 file.write(chunk)
                 have += len(chunk)
                 progress(have, total)
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def _headers(remote: Remote, part: Part) -> dict[str, str]:

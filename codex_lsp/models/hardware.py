@@ -15,8 +15,8 @@ from codex_lsp.models.errors import NothingFits
 GIB = 1 << 30
 # macOS lets a program wire about three quarters of the unified memory for the GPU.
 APPLE_GPU_SHARE = 0.75
-# The other half is for the editor and whatever it works on. Free memory would be a bad guide: it changes by the
-# minute, and a model that is loaded already takes from it.
+# The other half is for the editor and whatever it works on. Free memory would be a bad guide: it changes by
+# the minute, and a model that is loaded already takes from it.
 MEMORY_SHARE = 0.5
 CGROUP = Path("/sys/fs/cgroup")
 NVIDIA_QUERY = ("--query-gpu=name,memory.total", "--format=csv,noheader,nounits")

@@ -48,7 +48,8 @@ def locate(model: CatalogueModel) -> Remote:
         ) from error
     except errors.HfHubHTTPError as error:
         raise SourceFailed(
-            f"The Hub answers HTTP {error.response.status_code}. Try again in a few minutes."
+            f"The Hub answers HTTP {error.response.status_code}. "
+            f"Check HF_ENDPOINT, or try again in a few minutes."
         ) from error
     except httpx2.HTTPError as error:
         raise SourceFailed(

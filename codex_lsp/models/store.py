@@ -120,12 +120,12 @@ def _best_installed(gpu_usable: bool) -> Installed:
 
 def _pull(target: Path, bring: Callable[[Path], None]) -> Path:
     """Run `bring` under the lock of `target` unless the file is there, and put its failures into words."""
-    if target.exists():
+    if _is_whole(target):
         return target
     try:
         paths.private_dir(target.parent)
         with _alone(target):
-            if not target.exists():
+            if not _is_whole(target):
                 bring(target)
                 _remove_unfinished(target)
     except KeyboardInterrupt:
@@ -139,6 +139,15 @@ def _pull(target: Path, bring: Callable[[Path], None]) -> Path:
             f"{error.filename or target}: {error.strerror or error}. Check the folder's rights."
         ) from error
     return target
+
+
+def _is_whole(target: Path) -> bool:
+    """Whether the model is here; half a file was put there by somebody else and is replaced."""
+    try:
+        gguf.read(target)
+    except NotAGguf:
+        return False
+    return True
 
 
 def _from_catalogue(model: CatalogueModel, target: Path, progress: Progress, notify: Notify) -> None:
@@ -183,8 +192,6 @@ def _place(temporary: Path, target: Path, size: int | None, sha256: str | None) 
             f"What arrived for {target.name} is not the model: {str(error).rstrip('.')}. It was deleted; "
             f"run the command again, and check the proxy or mirror if that does not help."
         ) from error
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
     temporary.replace(target)
 
 
@@ -259,7 +266,10 @@ def _local(text: str) -> Path:
 
 def _url_target(url: str) -> Path:
     """Where the file at `url` goes: two addresses never share a place, nor does one take a catalogue name."""
-    address = urlsplit(url)
+    try:
+        address = urlsplit(url)
+    except ValueError as error:
+        raise ModelError(f"{url} is not an address: {error}. Correct it.") from error
     if address.scheme != "https" and not (address.scheme == "http" and _is_loopback(address.hostname or "")):
         raise ModelError(
             f"{url} is not an https:// address. Models are only taken over encrypted connections."

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from codex_lsp import paths
 from codex_lsp.models import catalogue, download
 from codex_lsp.models.catalogue import CatalogueModel
 
@@ -43,6 +44,11 @@ def gguf_bytes(
     tensor = text("output.weight") + struct.pack("<IQIQ", 1, values, 0, 0)
     head = b"GGUF" + struct.pack("<IQQ", version, 1, len(keys)) + b"".join(keys) + tensor
     return head + bytes(-len(head) % 32) + b"\x01\x02\x03\x04" * values + bytes(padding)
+
+
+def left() -> list[str]:
+    """What lies in the models folder, locks apart."""
+    return sorted(path.name for path in paths.models_dir().iterdir() if not path.name.endswith(".lock"))
 
 
 @dataclass

@@ -92,12 +92,12 @@ HOSTILE = {
 @pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_file_is_refused_at_once(tmp_path: Path, content: bytes) -> None:
     path = written(tmp_path, content)
-    started = time.perf_counter()
+    started = time.process_time()
 
     with pytest.raises(NotAGguf, match=r"model\.gguf"):
         gguf.read(path)
 
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

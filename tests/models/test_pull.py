@@ -1,4 +1,4 @@
-"""Pulls over HTTP: the Hub with its real client against a loopback server, and plain addresses."""
+"""Pulls by name: the Hub with its real client against a loopback server, with breaks."""
 
 import errno
 import os
@@ -18,20 +18,14 @@ from codex_lsp.models.catalogue import CatalogueModel
 from codex_lsp.models.errors import (
     DiskFull,
     ModelError,
-    NotAGguf,
     PullInterrupted,
     PullRunning,
     SourceFailed,
     WrongContent,
 )
-from tests.models.conftest import Server, gguf_bytes
+from tests.models.conftest import Server, gguf_bytes, left
 
 CatalogueOf = Callable[..., CatalogueModel]
-
-
-def left() -> list[str]:
-    """What lies in the models folder, locks apart."""
-    return sorted(path.name for path in paths.models_dir().iterdir() if not path.name.endswith(".lock"))
 
 
 @pytest.mark.parametrize("redirect", [False, True], ids=["served by the hub", "sent on to its storage"])
@@ -132,7 +126,7 @@ def test_the_hubs_own_sum_is_checked_where_the_catalogue_has_none(
         (401, "RepoNotFound", "refuses access to someone/tiny-gguf.*hf auth login"),
         (404, "EntryNotFound", "no longer has tiny.gguf in someone/tiny-gguf"),
         (404, "RevisionNotFound", "no longer has tiny.gguf"),
-        (503, "", "answers HTTP 503. Try again in a few minutes"),
+        (503, "", "answers HTTP 503. Check HF_ENDPOINT, or try again in a few minutes"),
     ],
 )
 def test_what_the_hub_refuses_is_one_sentence(
@@ -259,60 +253,6 @@ def test_the_environment_of_the_hubs_client_holds(server: Server, tmp_path: Path
     assert online.stderr == ""
 
 
-def test_an_address_is_pulled_and_resumed(hub: Server) -> None:
-    hub.cuts = [1_200_000, 0, 0, 0, 0]
-    with pytest.raises(SourceFailed):
-        store.pull(f"{hub.url}/some/My%20model.gguf")
-
-    path = store.pull(f"{hub.url}/some/My%20model.gguf")
-
-    assert path.read_bytes() == hub.content
-    assert path.name.startswith("My-model-")
-    assert (hub.gets[-1]["Range"], hub.gets[-1]["If-Range"]) == ("bytes=1200000-", '"v1"')
-    assert left() == [path.name]
-
-
-@pytest.mark.parametrize("etag", ['"v2"', 'W/"v1"', ""], ids=["changed", "weak", "none"])
-def test_without_proof_of_the_same_version_an_address_starts_again(hub: Server, etag: str) -> None:
-    hub.cuts = [1_200_000, 0, 0, 0, 0]
-    hub.etag = '"v1"' if etag == '"v2"' else etag
-    with pytest.raises(SourceFailed):
-        store.pull(f"{hub.url}/model.gguf")
-    hub.etag = etag
-    before = hub.sent
-
-    assert store.pull(f"{hub.url}/model.gguf").read_bytes() == hub.content
-    assert hub.sent - before == len(hub.content)
-
-
-def test_two_addresses_with_one_file_name_are_two_models(hub: Server) -> None:
-    first = store.pull(f"{hub.url}/one/model.gguf")
-
-    assert store.pull(f"{hub.url}/two/model.gguf") != first
-
-
-def test_a_page_that_is_no_model_is_refused(hub: Server) -> None:
-    hub.content = b"<html>please log in</html>"
-
-    with pytest.raises(NotAGguf, match="is not a GGUF file"):
-        store.pull(f"{hub.url}/model.gguf")
-    assert left() == []
-
-
-def test_a_truncated_answer_of_unknown_length_is_not_taken_for_a_model(hub: Server) -> None:
-    hub.length_known, hub.cuts = False, [1_500_000]
-
-    with pytest.raises(NotAGguf, match="cut off"):
-        store.pull(f"{hub.url}/model.gguf")
-    assert not [name for name in left() if name.endswith(".gguf")]
-
-
-@pytest.mark.parametrize("address", ["http://example.org/m.gguf", "ftp://127.0.0.1/m.gguf", "file:///m.gguf"])
-def test_only_encrypted_addresses_are_taken(address: str) -> None:
-    with pytest.raises(ModelError, match="is not an https:// address"):
-        store.pull(address)
-
-
 def test_a_model_larger_than_the_disk_is_refused_before_the_first_byte(
     hub: Server, catalogue_of: CatalogueOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -380,9 +320,9 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(
         store.pull("tiny")
 
 
-def test_a_local_file_is_used_where_it_lies(tmp_path: Path) -> None:
-    path = tmp_path / "mine.gguf"
-    path.write_bytes(gguf_bytes())
+def test_a_half_file_under_a_models_name_is_replaced(hub: Server, catalogue_of: CatalogueOf) -> None:
+    catalogue_of(hub.content)
+    half = paths.private_dir(paths.models_dir()) / "tiny.gguf"
+    half.write_bytes(hub.content[:1_000_000])
 
-    assert store.pull(str(path)) == path
-    assert not paths.models_dir().exists()
+    assert store.pull("tiny").read_bytes() == hub.content
