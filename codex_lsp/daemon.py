@@ -15,9 +15,10 @@ import time
 from collections.abc import Callable, Iterator
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import psutil
+from cattrs import Converter
 from pygls.io_ import run_async
 from pygls.protocol import default_converter
 
@@ -54,7 +55,7 @@ class Daemon:
             paths.cache_dir() / "completions", settings.cache_mb, settings.cache_days
         )
         self._completer = Completer(self._host, self._cache)
-        self._services = Services(self._completer, self._config, self, default_converter())
+        self._services = Services(self._completer, self._config, self, _converter())
         self._sessions: dict[Session, asyncio.Task[None]] = {}
         self._stopping = asyncio.Event()
         self._started = time.time()
@@ -146,23 +147,11 @@ class Daemon:
         if task is None:
             raise RuntimeError("a connection is served by a task")
         self._sessions[session] = task
-        session.protocol.set_writer(_Writer(writer))
         try:
-            await run_async(
-                # pygls wants a thread's event to look at between messages; ours is never set, the reader ends.
-                stop_event=threading.Event(),
-                reader=reader,
-                protocol=session.protocol,
-                logger=logging.getLogger("pygls"),
-                error_handler=session.report_server_error,
-            )
-        except (ConnectionError, asyncio.IncompleteReadError, ValueError) as error:
-            log.warning("a connection broke: %s", error)
+            await talk(session, reader, writer)
         finally:
-            session.close()
             del self._sessions[session]
             self._last_seen = time.monotonic()
-            writer.close()
 
     async def _leave_when_idle(self) -> None:
         while True:
@@ -190,6 +179,25 @@ class _Writer:
 
     def close(self) -> None:
         self._stream.close()
+
+
+async def talk(session: Session, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Serve one connection until it ends; what was asked on it ends with it."""
+    session.protocol.set_writer(_Writer(writer))
+    try:
+        await run_async(
+            # pygls wants a thread's event to look at between messages; ours is never set, the reader ends.
+            stop_event=threading.Event(),
+            reader=reader,
+            protocol=session.protocol,
+            logger=logging.getLogger("pygls"),
+            error_handler=session.report_server_error,
+        )
+    except (ConnectionError, asyncio.IncompleteReadError, ValueError) as error:
+        log.warning("a connection broke: %s", error)
+    finally:
+        session.close()
+        writer.close()
 
 
 def run() -> int:
@@ -251,6 +259,11 @@ def _log_to_file() -> None:
     )
     # At INFO pygls logs every message it sends, and with it the user's source.
     logging.getLogger("pygls").setLevel(logging.ERROR)
+
+
+def _converter() -> Converter:
+    converter = default_converter()  # type: ignore[no-untyped-call] # pygls leaves this one without types
+    return cast("Converter", converter)
 
 
 def _memory_of(pid: int | None) -> int | None:
