@@ -7,10 +7,10 @@ def main() -> int:
     """Run the proxy or the command line; returns the exit code."""
     # Imported late: an editor's start must not pay for the command line.
     if sys.argv[1:] in ([], ["--stdio"]):
-        from codex_lsp import proxy  # noqa: PLC0415
+        from codex_lsp import proxy
 
         return proxy.main()
-    from codex_lsp import cli  # noqa: PLC0415
+    from codex_lsp import cli
 
     return cli.main(sys.argv[1:])
 

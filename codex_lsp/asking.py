@@ -9,9 +9,7 @@ from codex_lsp.languages import language_of
 INVOKED = 1
 
 
-def ask(
-    client: Client, path: Path, text: str, line: int, column: int, language: str | None = None
-) -> dict[str, Any]:
+def ask(client: Client, path: Path, text: str, line: int, column: int, language: str | None = None) -> dict[str, Any]:
     """The completion of `text` at a place counted from 1, with what the daemon recorded about the request.
 
     The answer has `completion` (None when there is none), `reason` and `refusal` for that case, `source`, and the

@@ -2,11 +2,9 @@
 
 Modules are imported where they are used: `codex-lsp --help` must not load what `demo` needs.
 """
-# ruff: noqa: PLC0415 - see above
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -49,11 +47,7 @@ def complete(options: argparse.Namespace) -> int:
     with Client(root=Path.cwd()) as client:
         answer = ask(client, path, text, line, column, options.language)
     if options.json:
-        print(
-            json.dumps(
-                {"file": options.place.rsplit(":", 2)[0], "line": line, "column": column, **answer}, indent=2
-            )
-        )
+        print(json.dumps({"file": options.place.rsplit(":", 2)[0], "line": line, "column": column, **answer}, indent=2))
     elif answer["completion"]:
         print(answer["completion"])
     else:
@@ -105,9 +99,7 @@ def daemon_status(options: argparse.Namespace) -> int:
     """Print what the daemon is doing; exit code 1 when there is none."""
     connection = connect()
     if connection is None:
-        print(
-            json.dumps({"running": False}) if options.json else "No daemon is running. An editor starts it."
-        )
+        print(json.dumps({"running": False}) if options.json else "No daemon is running. An editor starts it.")
         return EXIT_FAILED
     with Client(connection) as client:
         status = client.request("codexLsp/status")
@@ -146,15 +138,11 @@ def _place(place: str, language: str | None) -> tuple[Path, str, int, int]:
     """FILE:LINE:COL as path, text, line and column, both from 1, the column in characters."""
     name, line, column = (*place.rsplit(":", 2), "", "")[:3]
     if not (line.isdigit() and column.isdigit()):
-        raise UsageError(
-            f"{place!r} is not FILE:LINE:COL; lines and columns count from 1, as compilers print them."
-        )
+        raise UsageError(f"{place!r} is not FILE:LINE:COL; lines and columns count from 1, as compilers print them.")
     if name == "-":
         text, path = sys.stdin.buffer.read().decode("utf-8", "replace"), Path.cwd() / "stdin"
         if language is None:
-            raise UsageError(
-                "Standard input has no file name to tell the language by: add `--language python`."
-            )
+            raise UsageError("Standard input has no file name to tell the language by: add `--language python`.")
     else:
         path = Path(name).absolute()
         text = path.read_bytes().decode("utf-8", "replace")
@@ -191,9 +179,7 @@ def _parser() -> argparse.ArgumentParser:
         "server that an editor starts.",
     )
     parser.add_argument("--version", action="version", version=f"codex-lsp {__version__}")
-    parser.add_argument(
-        "--stdio", action="store_true", help="what some editors add; the same as no arguments"
-    )
+    parser.add_argument("--stdio", action="store_true", help="what some editors add; the same as no arguments")
     commands = parser.add_subparsers(title="commands", required=True)
 
     command = commands.add_parser("demo", help="get a model if there is none, and complete two samples")

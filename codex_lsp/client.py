@@ -7,7 +7,7 @@ import json
 import socket
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from codex_lsp import __version__
 from codex_lsp.connect import connect_or_start
@@ -39,7 +39,7 @@ class Client:
         )
         self.notify("initialized", {})
 
-    def __enter__(self) -> "Client":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

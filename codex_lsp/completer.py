@@ -90,9 +90,7 @@ class Completer:
         if isinstance(shape, Refusal):
             record = replace(record, refusal=shape)
         else:
-            record = self._look_up(ask, snapshot, shape, record) or await self._ask(
-                ask, snapshot, shape, record
-            )
+            record = self._look_up(ask, snapshot, shape, record) or await self._ask(ask, snapshot, shape, record)
         record = replace(record, waited_ms=(time.perf_counter() - began) * 1000)
         if record.text:
             self._cache.show(ask.key, snapshot, record.text)

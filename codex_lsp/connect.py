@@ -77,9 +77,7 @@ def _start() -> socket.socket:
             raise DaemonUnreachable(f"The daemon did not start. It said: {_last_lines(log.read_bytes())}")
         time.sleep(POLL_S)
     daemon.kill()
-    raise DaemonUnreachable(
-        f"The daemon did not answer within {START_TIMEOUT_S:.0f} s. Its log is {paths.log_path()}."
-    )
+    raise DaemonUnreachable(f"The daemon did not answer within {START_TIMEOUT_S:.0f} s. Its log is {paths.log_path()}.")
 
 
 def _environment() -> dict[str, str]:
@@ -91,7 +89,7 @@ def _environment() -> dict[str, str]:
 
 @contextlib.contextmanager
 def _start_lock() -> Iterator[None]:
-    import fcntl  # noqa: PLC0415 - not there on Windows, where `connect` has already said so
+    import fcntl
 
     with paths.lock_path().open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

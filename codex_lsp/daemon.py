@@ -51,9 +51,7 @@ class Daemon:
         settings = self._config.settings_for(None)
         logging.getLogger().setLevel(settings.log_level.upper())
         self._host = EngineHost(lambda: self._config.settings_for(None), engine_log)
-        self._cache = CompletionCache(
-            paths.cache_dir() / "completions", settings.cache_mb, settings.cache_days
-        )
+        self._cache = CompletionCache(paths.cache_dir() / "completions", settings.cache_mb, settings.cache_days)
         self._completer = Completer(self._host, self._cache)
         self._services = Services(self._completer, self._config, self, _converter())
         self._sessions: dict[Session, asyncio.Task[None]] = {}
@@ -112,8 +110,7 @@ class Daemon:
     async def measure(self) -> dict[str, Any]:
         """Prefill and decode speed in tokens per second, measured with text nobody has sent before."""
         lines = (
-            f"value_{i} = compute({time.time_ns() % 9973 + i}, key={i * 7919 % 104729})\n"
-            for i in range(MEASURE_LINES)
+            f"value_{i} = compute({time.time_ns() % 9973 + i}, key={i * 7919 % 104729})\n" for i in range(MEASURE_LINES)
         )
         request = Request("".join(lines), "", n_predict=MEASURE_TOKENS, deadline_ms=120_000)
         done = await self._host.complete(request)

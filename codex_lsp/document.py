@@ -112,9 +112,7 @@ class Document:
         """The protocol position of code point `index` in an existing line: the way back from `column`."""
         return Position(line, _units(_content(self._lines[line])[:index], encoding))
 
-    def snapshot(
-        self, position: Position, encoding: PositionEncoding, first_line: int, last_line: int
-    ) -> Snapshot:
+    def snapshot(self, position: Position, encoding: PositionEncoding, first_line: int, last_line: int) -> Snapshot:
         """The text from the start of `first_line` to the cursor, and on to the end of `last_line`.
 
         `last_line` counts with its line end. Lines that do not exist, or that lie on the wrong side of the
@@ -138,9 +136,7 @@ class Document:
         )
 
     def _splice(self, start: Position, end: Position, text: str, encoding: PositionEncoding) -> None:
-        (first, start_index), (last, end_index) = sorted(
-            (self.column(start, encoding), self.column(end, encoding))
-        )
+        (first, start_index), (last, end_index) = sorted((self.column(start, encoding), self.column(end, encoding)))
         replacement = self._lines[first][:start_index] + text + self._lines[last][end_index:]
         if replacement.startswith("\n") and first > 0 and self._lines[first - 1].endswith("\r"):
             # The edit completed a "\r\n": the line before ends one character later than it did.

@@ -83,9 +83,7 @@ _COMMENT_PREFIX = {
         "c cpp csharp dart go java javascript javascriptreact kotlin objective-c php rust scala scss svelte "
         "swift typescript typescriptreact vue zig"
     ),
-    "#": (
-        "cmake dockerfile elixir julia makefile perl powershell python r ruby shellscript terraform toml yaml"
-    ),
+    "#": ("cmake dockerfile elixir julia makefile perl powershell python r ruby shellscript terraform toml yaml"),
     "--": "haskell lua sql",
     "%": "erlang",
     ";;": "clojure",

@@ -68,7 +68,7 @@ def drop_line_suffix(text: str, place: Place) -> str:
     return text
 
 
-def drop_trailing_space(text: str, place: Place) -> str:
+def drop_trailing_space(text: str, _: Place) -> str:
     """No white space at the end, where nobody would see it."""
     return text.rstrip()
 

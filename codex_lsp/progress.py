@@ -25,11 +25,7 @@ class LoadProgress:
         """Follow the engine; starts a bar when a load begins."""
         self._status = status
         self._changed.set()
-        if (
-            status.state == "loading"
-            and self._supported()
-            and (self._showing is None or self._showing.done())
-        ):
+        if status.state == "loading" and self._supported() and (self._showing is None or self._showing.done()):
             self._showing = asyncio.create_task(self._show())
 
     def close(self) -> None:

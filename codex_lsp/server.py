@@ -104,13 +104,13 @@ class SessionProtocol(LanguageServerProtocol):
             self.writer.close()
 
     @lsp_method(types.TEXT_DOCUMENT_DID_OPEN)
-    def lsp_text_document__did_open(self, params: types.DidOpenTextDocumentParams) -> None:  # type: ignore[override]
+    def lsp_text_document__did_open(self, params: types.DidOpenTextDocumentParams) -> None:
         """Keep a document."""
         item = params.text_document
         self._server.documents[item.uri] = Document(item.uri, item.language_id, item.version, item.text)
 
     @lsp_method(types.TEXT_DOCUMENT_DID_CHANGE)
-    def lsp_text_document__did_change(self, params: types.DidChangeTextDocumentParams) -> None:  # type: ignore[override]
+    def lsp_text_document__did_change(self, params: types.DidChangeTextDocumentParams) -> None:
         """Make an edit."""
         document = self._server.documents.get(params.text_document.uri)
         if document is None:
@@ -120,7 +120,7 @@ class SessionProtocol(LanguageServerProtocol):
         document.apply(changes, params.text_document.version, self._server.encoding)
 
     @lsp_method(types.TEXT_DOCUMENT_DID_CLOSE)
-    def lsp_text_document__did_close(self, params: types.DidCloseTextDocumentParams) -> None:  # type: ignore[override]
+    def lsp_text_document__did_close(self, params: types.DidCloseTextDocumentParams) -> None:
         """Drop a document and whatever runs for it."""
         self._server.close_document(params.text_document.uri)
 
@@ -282,9 +282,7 @@ class Session(LanguageServer):
             invoked=params.context.trigger_kind == types.InlineCompletionTriggerKind.Invoked,
         )
 
-    def _item(
-        self, position: types.Position, snapshot: Snapshot, record: Record
-    ) -> types.InlineCompletionItem:
+    def _item(self, position: types.Position, snapshot: Snapshot, record: Record) -> types.InlineCompletionItem:
         text = record.text
         if snapshot.eol == "\r\n" and self.client.keeps_line_ends:
             text = text.replace("\n", "\r\n")
@@ -295,9 +293,7 @@ class Session(LanguageServer):
         return types.InlineCompletionItem(
             insert_text=text,
             range=types.Range(start=start, end=position),
-            command=types.Command(
-                title="Suggestion accepted", command=ACCEPTED, arguments=[{"id": record.id}]
-            ),
+            command=types.Command(title="Suggestion accepted", command=ACCEPTED, arguments=[{"id": record.id}]),
         )
 
     def _place(self, uri: str) -> tuple[Path | None, Path | None]:
@@ -319,9 +315,7 @@ class Session(LanguageServer):
     def _tell_once(self, message: str) -> None:
         if message and message not in self._told:
             self._told.add(message)
-            self.window_show_message(
-                types.ShowMessageParams(types.MessageType.Warning, f"codex_lsp: {message}")
-            )
+            self.window_show_message(types.ShowMessageParams(types.MessageType.Warning, f"codex_lsp: {message}"))
 
     def _on_engine_status(self, status: EngineStatus) -> None:
         self._progress.update(status)

@@ -17,6 +17,7 @@ from codex_lsp.engine.fim import Template
 from codex_lsp.engine.kv_cache import KVCache, Memory, Slot
 from codex_lsp.engine.request import Completion, FinishReason, OnPartial, Request
 from codex_lsp.engine.stop import StopRules
+from codex_lsp.engine.threads import ThreadGovernor
 
 # A slice should take about this long, so that a cancel is noticed soon and a slice is still worth its overhead.
 SLICE_S = 0.25
@@ -29,6 +30,7 @@ class Model(Memory, Protocol):
     """What generation needs of llama.cpp."""
 
     n_ctx: int
+    n_threads: int
     template: Template
 
     def tokenize(self, text: str) -> list[int]:
@@ -43,7 +45,7 @@ class Model(Memory, Protocol):
         """The bytes the token stands for."""
         ...
 
-    def decode(self, seq_id: int, n_past: int, tokens: Sequence[int], *, sample: bool) -> int | None:
+    def decode(self, seq_id: int, n_past: int, tokens: Sequence[int], *, sample: bool, n_threads: int) -> int | None:
         """Append tokens to a sequence; the likeliest next token if asked for."""
         ...
 
@@ -56,9 +58,8 @@ class Speed:
     decode_per_s: float = 0.0
 
     def saw_prefill(self, n_tokens: int, seconds: float) -> None:
-        """Count a prefill slice; single tokens say nothing about batches."""
-        if n_tokens >= MIN_SLICE:
-            self.prefill_per_s = _blend(self.prefill_per_s, n_tokens / max(seconds, 1e-6))
+        """Count a prefill slice."""
+        self.prefill_per_s = _blend(self.prefill_per_s, n_tokens / max(seconds, 1e-6))
 
     def saw_decode(self, n_tokens: int, seconds: float) -> None:
         """Count a run of single-token decodes."""
@@ -78,6 +79,8 @@ class Generator:
         self._model = model
         self._kv_cache = KVCache(model, model.n_ctx)
         self._clock = clock
+        self._prefill_threads = ThreadGovernor(model.n_threads, n_look_steps=1, clock=clock)
+        self._decode_threads = ThreadGovernor(model.n_threads, n_look_steps=2, clock=clock)
         self.speed = Speed()
 
     def complete(
@@ -133,11 +136,8 @@ class Generator:
             n_past = len(slot.tokens)
             piece = prompt[n_past : n_past + self.speed.slice]
             last = n_past + len(piece) == len(prompt)
-            slice_began = self._clock()
-            token = self._model.decode(slot.seq_id, n_past, piece, sample=last)
-            slot.tokens += piece
+            token = self._step(slot, piece, sample=last)
             run.n_prefilled += len(piece)
-            self.speed.saw_prefill(len(piece), self._clock() - slice_began)
         run.prefill_ms = (self._clock() - began) * 1000
         return token
 
@@ -162,13 +162,27 @@ class Generator:
                     return FinishReason.LENGTH, text
                 if ended := run.ended():
                     return ended, text
-                following = self._model.decode(slot.seq_id, len(slot.tokens), [token], sample=True)
-                slot.tokens.append(token)
+                following = self._step(slot, [token], sample=True)
                 if following is None:
                     raise RuntimeError("a sampled decode gives a token")
                 token = following
         finally:
             self.speed.saw_decode(run.n_decoded - 1, self._clock() - began)
+
+    def _step(self, slot: Slot, tokens: Sequence[int], *, sample: bool) -> int | None:
+        """Append tokens to a slot, timed; the likeliest next token if asked for."""
+        # A few tokens cost about what one does: they are no measure of how a long slice runs.
+        long = len(tokens) >= MIN_SLICE
+        threads = self._prefill_threads if long else self._decode_threads
+        began = self._clock()
+        token = self._model.decode(slot.seq_id, len(slot.tokens), tokens, sample=sample, n_threads=threads.n_threads)
+        seconds = self._clock() - began
+        slot.tokens += tokens
+        if long:
+            self.speed.saw_prefill(len(tokens), seconds)
+        if long or len(tokens) == 1:
+            threads.saw(len(tokens), seconds)
+        return token
 
 
 class _Run:

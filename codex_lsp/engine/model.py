@@ -52,6 +52,7 @@ class LlamaModel:
         self._sampler = c.llama_sampler_init_greedy()
         self._batch = c.llama_batch_init(N_BATCH, 0, 1)
         self.n_ctx: int = c.llama_n_ctx(self._context)
+        self.n_threads = n_threads(config)
         self.template = fim.detect(self, config.fim_order)
         self.info = self._describe(path, config, (time.perf_counter() - began) * 1000)
 
@@ -86,11 +87,12 @@ class LlamaModel:
 
     # Decoding
 
-    def decode(self, seq_id: int, n_past: int, tokens: Sequence[int], *, sample: bool) -> int | None:
+    def decode(self, seq_id: int, n_past: int, tokens: Sequence[int], *, sample: bool, n_threads: int) -> int | None:
         """Append `tokens` (at most `N_BATCH`) to a sequence that holds `n_past`; the likeliest next one if asked.
 
         Raises DecodeFailed.
         """
+        c.llama_set_n_threads(self._context, n_threads, n_threads)
         batch = self._batch
         batch.n_tokens = len(tokens)
         for i, token in enumerate(tokens):
@@ -102,9 +104,7 @@ class LlamaModel:
         batch.logits[len(tokens) - 1] = int(sample)
         status = c.llama_decode(self._context, batch)
         if status != 0:
-            raise DecodeFailed(
-                f"llama_decode returned {status} for {len(tokens)} tokens at position {n_past}"
-            )
+            raise DecodeFailed(f"llama_decode returned {status} for {len(tokens)} tokens at position {n_past}")
         if not sample:
             c.llama_synchronize(self._context)
             return None
@@ -119,7 +119,7 @@ class LlamaModel:
         room = len(data) + 16
         ids = (c.llama_token * room)()
         n = c.llama_tokenize(self._vocab, data, len(data), ids, room, False, special)
-        return ids[: max(0, n)]
+        return list(ids[: max(0, n)])
 
     def _describe(self, path: Path, config: EngineConfig, load_ms: float) -> ModelInfo:
         description = ctypes.create_string_buffer(128)
@@ -130,7 +130,7 @@ class LlamaModel:
             size_bytes=path.stat().st_size,
             n_ctx=self.n_ctx,
             n_ctx_train=int(c.llama_model_n_ctx_train(self._model)),
-            n_threads=n_threads(config),
+            n_threads=self.n_threads,
             gpu=bool(c.llama_supports_gpu_offload()) and config.n_gpu_layers != 0,
             family=self.template.family,
             fim_order=self.template.order,

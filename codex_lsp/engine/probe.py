@@ -36,7 +36,7 @@ def probe() -> Probe:
 def main() -> None:
     """Print what llama.cpp says of itself as JSON."""
     try:
-        from codex_lsp.engine import model  # noqa: PLC0415 - this process alone loads llama.cpp; failing is an answer
+        from codex_lsp.engine import model
     except (ImportError, OSError, RuntimeError) as error:
         answer = Probe(error=f"llama-cpp-python does not load: {error}. Install it again.")
     else:

@@ -111,11 +111,15 @@ class EngineProcess:
         finally:
             self._pending.pop(request_id, None)
 
+    @property
+    def _failed(self) -> bool:
+        return self._status.state == "failed"
+
     async def _supervise(self) -> None:
         """Run the process, and run it again whenever it ends by itself."""
-        while self._status.state != "failed":
+        while not self._failed:
             await self._run_once()
-            if self._status.state != "failed":
+            if not self._failed:
                 await self._back_off()
 
     async def _run_once(self) -> None:
@@ -140,9 +144,7 @@ class EngineProcess:
             process.kill()
             raise
         finally:
-            self._fail_pending(
-                EngineDied("The engine stopped while it worked on this; the next key asks again.")
-            )
+            self._fail_pending(EngineDied("The engine stopped while it worked on this; the next key asks again."))
             await self._reap(process)
 
     async def _reap(self, process: asyncio.subprocess.Process) -> None:
@@ -178,9 +180,7 @@ class EngineProcess:
             case "ready":
                 info = message["info"]
                 info["warnings"] = tuple(info["warnings"])
-                self._change(
-                    state="ready", progress=1.0, info=ModelInfo(**info | message["speed"]), message=""
-                )
+                self._change(state="ready", progress=1.0, info=ModelInfo(**info | message["speed"]), message="")
             case "failed":
                 self._change(state="failed", message=message["message"], pid=None)
             case "partial":

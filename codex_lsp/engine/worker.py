@@ -19,8 +19,8 @@ from codex_lsp.engine.model import LlamaModel
 from codex_lsp.engine.request import EngineConfig, ModelUnusable, Request
 from codex_lsp.engine.scheduler import Job, Scheduler
 
-# Long enough to read the weights from disk once and to see the speed, short enough to go unnoticed.
-WARM_UP = Request(prefix="# warm\n" * 12, suffix="", n_predict=4, deadline_ms=20_000)
+# Long enough to read the weights from disk once, to see the speed and to find the thread count; about a second.
+WARM_UP = Request(prefix="".join(f"# warm {i}\n" for i in range(20)), suffix="", n_predict=8, deadline_ms=20_000)
 
 
 class Worker:
@@ -59,9 +59,7 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - one odd request must not end the engine for every editor
             self._send({"type": "error", "id": job.id, "message": f"{type(error).__name__}: {error}"})
             return
-        self._send(
-            {"type": "done", "id": job.id, "completion": asdict(completion), "speed": asdict(generator.speed)}
-        )
+        self._send({"type": "done", "id": job.id, "completion": asdict(completion), "speed": asdict(generator.speed)})
 
     def _receive(self) -> None:
         while (message := messages.read(self._inbox)) is not None:

@@ -27,9 +27,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     listing.set_defaults(run=model_list)
 
     pulling = below.add_parser("pull", help="download a model; what is here of it already is kept")
-    pulling.add_argument(
-        "source", metavar="NAME", help="a name from the list, an https:// address, or a file"
-    )
+    pulling.add_argument("source", metavar="NAME", help="a name from the list, an https:// address, or a file")
     pulling.set_defaults(run=model_pull)
 
     using = below.add_parser("use", help="write the model into your settings")

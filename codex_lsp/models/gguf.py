@@ -189,9 +189,7 @@ class _Head:
         step = alignment if isinstance(alignment, int) and alignment > 0 else ALIGNMENT
         start = -(-self.at // step) * step
         if count and start + max(ends) > self.size:
-            raise NotAGguf(
-                f"{self.path} is cut off: {self.size} bytes of {start + max(ends)}. Download it again."
-            )
+            raise NotAGguf(f"{self.path} is cut off: {self.size} bytes of {start + max(ends)}. Download it again.")
 
     def text(self) -> str:
         return next(self.texts(1)).decode(errors="replace")

@@ -114,9 +114,7 @@ def _cores(physical: int) -> int:
 
 def _cgroup_memory() -> list[tuple[int, int]]:
     """Limit and use, in bytes, of every control group this process is in that has a limit (v2, then v1)."""
-    pairs = [
-        (_text(folder / "memory.max", "max"), _text(folder / "memory.current", "0")) for folder in _cgroups()
-    ]
+    pairs = [(_text(folder / "memory.max", "max"), _text(folder / "memory.current", "0")) for folder in _cgroups()]
     v1 = CGROUP / "memory"
     pairs.append((_text(v1 / "memory.limit_in_bytes", "max"), _text(v1 / "memory.usage_in_bytes", "0")))
     return [(int(limit), int(used)) for limit, used in pairs if limit.isdecimal() and used.isdecimal()]
@@ -142,9 +140,7 @@ def _nvidia() -> list[Gpu]:
     if program is None:
         return []
     try:
-        answer = subprocess.run(
-            [program, *NVIDIA_QUERY], capture_output=True, text=True, timeout=5, check=True
-        ).stdout
+        answer = subprocess.run([program, *NVIDIA_QUERY], capture_output=True, text=True, timeout=5, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return []
     rows = [line.rpartition(", ") for line in answer.splitlines()]

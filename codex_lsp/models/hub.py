@@ -48,17 +48,14 @@ def locate(model: CatalogueModel) -> Remote:
         ) from error
     except errors.HfHubHTTPError as error:
         raise SourceFailed(
-            f"The Hub answers HTTP {error.response.status_code}. "
-            f"Check HF_ENDPOINT, or try again in a few minutes."
+            f"The Hub answers HTTP {error.response.status_code}. Check HF_ENDPOINT, or try again in a few minutes."
         ) from error
     except httpx2.HTTPError as error:
         raise SourceFailed(
             f"The Hugging Face Hub cannot be reached ({error}). Check the network, the proxy and HF_ENDPOINT."
         ) from error
     if found.commit_hash is None:
-        raise SourceFailed(
-            "What answers for the Hugging Face Hub is not one. Check the proxy and HF_ENDPOINT."
-        )
+        raise SourceFailed("What answers for the Hugging Face Hub is not one. Check the proxy and HF_ENDPOINT.")
     return Remote(
         url=url,
         headers=build_hf_headers(library_name="codex-lsp", library_version=__version__),

@@ -73,9 +73,7 @@ def resolve(setting: str, *, gpu_usable: bool = False) -> Path:
     raise ModelMissing(f"The model {model.name} is not here yet. Run: codex-lsp model pull {model.name}")
 
 
-def pull(
-    source: str, progress: Progress = lambda _have, _size: None, notify: Notify = lambda _sentence: None
-) -> Path:
+def pull(source: str, progress: Progress = lambda _have, _size: None, notify: Notify = lambda _sentence: None) -> Path:
     """Bring a model here and return its path; a path to a local GGUF is only checked and used in place.
 
     `source` is a name of the catalogue, an https:// address or a path. Raises ModelError.
@@ -94,9 +92,7 @@ def remove(name: str) -> Path:
     here = {entry.name: entry.path for entry in installed()}
     target = here.get(name) or paths.models_dir() / catalogue.find(name).file
     if not target.exists() and not _kept(target):
-        raise ModelMissing(
-            f"The model {name} is not on this machine. `codex-lsp model list` shows which are."
-        )
+        raise ModelMissing(f"The model {name} is not on this machine. `codex-lsp model list` shows which are.")
     with _alone(target):
         _remove_unfinished(target)
         target.unlink(missing_ok=True)
@@ -258,9 +254,7 @@ def _is_path(text: str) -> bool:
 def _local(text: str) -> Path:
     path = Path(text).expanduser().absolute()
     if not path.exists():
-        raise ModelMissing(
-            f"There is no file {path}. Check the path; `codex-lsp model list` shows what is here."
-        )
+        raise ModelMissing(f"There is no file {path}. Check the path; `codex-lsp model list` shows what is here.")
     return path
 
 
@@ -271,9 +265,7 @@ def _url_target(url: str) -> Path:
     except ValueError as error:
         raise ModelError(f"{url} is not an address: {error}. Correct it.") from error
     if address.scheme != "https" and not (address.scheme == "http" and _is_loopback(address.hostname or "")):
-        raise ModelError(
-            f"{url} is not an https:// address. Models are only taken over encrypted connections."
-        )
+        raise ModelError(f"{url} is not an https:// address. Models are only taken over encrypted connections.")
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", unquote(address.path).rpartition("/")[2].removesuffix(".gguf"))
     digest = hashlib.sha256(url.encode()).hexdigest()[:8]
     return paths.models_dir() / f"{stem.strip('.-') or 'model'}-{digest}.gguf"
