@@ -6,6 +6,7 @@ import pytest
 
 from codex_lsp.models import store
 from codex_lsp.models.errors import ModelError
+from tests import tiny_gguf as tiny
 
 EDITORS = Path(__file__).parent / "editors"
 REAL_MODEL = "qwen2.5-coder-0.5b-instruct"
@@ -33,3 +34,9 @@ def real_model() -> Path:
         return store.pull(REAL_MODEL)
     except ModelError as error:
         pytest.skip(f"the real model cannot be had: {error}")
+
+
+@pytest.fixture(scope="session")
+def tiny_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A generated model of a megabyte with Qwen's markers: llama.cpp loads it at once, and it writes crumbs."""
+    return tiny.write(tmp_path_factory.mktemp("models") / "tiny.gguf")
