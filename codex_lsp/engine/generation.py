@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from codex_lsp.engine.fim import Template
+from codex_lsp.engine.healing import Held, hold_back
 from codex_lsp.engine.kv_cache import KVCache, Memory, Slot
 from codex_lsp.engine.request import Completion, FinishReason, OnPartial, Request
 from codex_lsp.engine.stop import StopRules
@@ -92,7 +93,8 @@ class Generator:
     ) -> Completion:
         """The completion of one request. `received_at` is when it came in, by this generator's clock."""
         run = _Run(request, received_at, cancelled, on_partial, self._clock)
-        prompt = self._fit(request)
+        prefix, held = hold_back(request.prefix)
+        prompt = self._fit(prefix, request)
         if ended := run.ended():
             return run.completion(ended, "", n_prompt=len(prompt))
         slot = self._kv_cache.acquire(prompt, request.n_predict)
@@ -101,17 +103,17 @@ class Generator:
             token = self._prefill(slot, prompt, run)
             if token is None:
                 return run.completion(run.ended() or FinishReason.DEADLINE, "", n_prompt=len(prompt))
-            reason, text = self._decode(slot, token, run)
+            reason, text = self._decode(slot, token, held, run)
         except Exception:
             # After a failed decode nobody knows what the cache holds.
             self._kv_cache.clear()
             raise
         return run.completion(reason, text, n_prompt=len(prompt))
 
-    def _fit(self, request: Request) -> list[int]:
+    def _fit(self, prefix: str, request: Request) -> list[int]:
         """The prompt's tokens. The window was chosen to fit; text of odd density is cut here to be sure."""
         room = self._model.n_ctx - request.n_predict - 8
-        prefix, suffix = request.prefix, request.suffix
+        suffix = request.suffix
         prompt = self._tokens(prefix, suffix)
         while len(prompt) > room:
             prefix = prefix[len(prefix) // 4 + 1 :]
@@ -141,11 +143,11 @@ class Generator:
         run.prefill_ms = (self._clock() - began) * 1000
         return token
 
-    def _decode(self, slot: Slot, token: int, run: "_Run") -> tuple[FinishReason, str]:
+    def _decode(self, slot: Slot, token: int, held: Held, run: "_Run") -> tuple[FinishReason, str]:
         """Decode the middle until the model, a rule, the length, the deadline or a cancel ends it."""
         rules = StopRules.of(run.request.suffix, run.request.single_line, run.request.base_indent)
         utf8 = codecs.getincrementaldecoder("utf-8")("replace")
-        text = ""
+        answer = text = ""
         began = self._clock()
         run.saw_first_token()
         try:
@@ -153,7 +155,11 @@ class Generator:
                 if self._model.is_end(token):
                     return FinishReason.END, text
                 run.n_decoded += 1
-                text += utf8.decode(self._model.piece(token))
+                answer += utf8.decode(self._model.piece(token))
+                after = held.take_off(answer)
+                if after is None:
+                    return FinishReason.STOP, ""
+                text = after
                 cut = rules.cut(text)
                 if cut is not None:
                     return FinishReason.STOP, text[:cut]

@@ -118,7 +118,9 @@ def disk_full(folder: Path, why: str) -> DiskFull:
 
 def megabytes(size: int) -> str:
     """A size for people, in decimal units like every download page."""
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+    if size < 1e9:
+        return f"{size / 1e6:.1f} MB"
+    return f"{size / 1e9:.2f} GB" if size < 1e10 else f"{size / 1e9:.1f} GB"
 
 
 class _BusyError(Exception):
