@@ -130,9 +130,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         self.send_response(206 if start else 200)
         if start:
-            self.send_header(
-                "Content-Range", f"bytes {start}-{len(self.state.content) - 1}/{len(self.state.content)}"
-            )
+            self.send_header("Content-Range", f"bytes {start}-{len(self.state.content) - 1}/{len(self.state.content)}")
         if self.state.etag:
             self.send_header("ETag", self.state.etag)
         if self.state.length_known:

@@ -63,9 +63,7 @@ def test_a_name_is_found_in_any_case() -> None:
 
 
 def test_an_unknown_name_is_answered_with_close_ones() -> None:
-    with pytest.raises(
-        UnknownModel, match=r"no model called 'starcoder-3b'\. Did you mean starcoder2-3b.*model list"
-    ):
+    with pytest.raises(UnknownModel, match=r"no model called 'starcoder-3b'\. Did you mean starcoder2-3b.*model list"):
         catalogue.find("starcoder-3b")
     with pytest.raises(UnknownModel) as raised:
         catalogue.find("zzz")

@@ -81,9 +81,7 @@ def test_pull_says_how_to_use_the_model(run: Run, hub: Server, catalogue_of: Cat
     assert "100%  2.0 MB of 2.0 MB" in err
 
 
-def test_pull_warns_of_a_licence_before_the_download(
-    run: Run, hub: Server, catalogue_of: CatalogueOf
-) -> None:
+def test_pull_warns_of_a_licence_before_the_download(run: Run, hub: Server, catalogue_of: CatalogueOf) -> None:
     catalogue_of(hub.content, commercial=False, licence="MNPL", licence_note="research only")
 
     _, _, err = run("pull", "tiny")
@@ -175,9 +173,7 @@ def test_use_of_a_model_that_is_not_here_changes_nothing(run: Run) -> None:
     code, _, err = run("use", "starcoder2-3b")
 
     assert (code, paths.config_file().exists()) == (1, False)
-    assert (
-        err == "codex-lsp: The model starcoder2-3b is not here yet. Run: codex-lsp model pull starcoder2-3b\n"
-    )
+    assert err == "codex-lsp: The model starcoder2-3b is not here yet. Run: codex-lsp model pull starcoder2-3b\n"
 
 
 def test_a_broken_settings_file_is_left_alone(run: Run, mine: Path) -> None:

@@ -83,9 +83,7 @@ HOSTILE = {
     "a vocabulary of numbers": header() + text("tokenizer.ggml.tokens") + struct.pack("<IIQI", 9, 4, 1, 1),
     "many dimensions": header(tensors=1, keys=0) + text("t") + struct.pack("<I", 1 << 31),
     "a tensor outside": header(tensors=1, keys=0) + text("t") + struct.pack("<IQIQ", 1, 1, 0, 1 << 50),
-    "an endless tensor": header(tensors=1, keys=0)
-    + text("t")
-    + struct.pack("<IQQIQ", 2, 1 << 62, 1 << 62, 0, 0),
+    "an endless tensor": header(tensors=1, keys=0) + text("t") + struct.pack("<IQQIQ", 2, 1 << 62, 1 << 62, 0, 0),
 }
 
 

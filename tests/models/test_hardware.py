@@ -28,9 +28,7 @@ APPLE_8, APPLE_16, APPLE_64 = ((Gpu("Apple Silicon", size * GIB * 3 // 4),) for 
         (16, 8, APPLE_16, False, "qwen2.5-coder-1.5b-instruct"),
     ],
 )
-def test_the_model_for_a_machine(
-    memory: int, cores: int, gpus: tuple[Gpu, ...], usable: bool, name: str
-) -> None:
+def test_the_model_for_a_machine(memory: int, cores: int, gpus: tuple[Gpu, ...], usable: bool, name: str) -> None:
     machine = Machine(memory * GIB, memory * GIB, cores, gpus)
 
     assert hardware.choose(machine, gpu_usable=usable).name == name
@@ -51,9 +49,7 @@ def test_the_next_best_follow_for_when_the_best_cannot_be_had() -> None:
 
 
 def test_a_machine_too_small_for_all_is_told_so() -> None:
-    with pytest.raises(
-        NothingFits, match=r"has 1\.0 GiB of memory; the smallest model needs 0\.8 GiB beside"
-    ):
+    with pytest.raises(NothingFits, match=r"has 1\.0 GiB of memory; the smallest model needs 0\.8 GiB beside"):
         hardware.choose(Machine(GIB, GIB, 8), gpu_usable=False)
 
 
@@ -109,9 +105,7 @@ def test_an_nvidia_card_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("script", ["exit 9", "echo 'No devices were found'"])
-def test_a_driver_that_does_not_answer_is_no_card(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
-) -> None:
+def test_a_driver_that_does_not_answer_is_no_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     nvidia_smi(tmp_path, script, monkeypatch)
 
     assert hardware.detect().gpus == ()

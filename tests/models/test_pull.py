@@ -50,9 +50,7 @@ def test_a_second_pull_asks_nobody(hub: Server, catalogue_of: CatalogueOf) -> No
 
 
 @pytest.mark.parametrize("redirect", [False, True])
-def test_after_a_break_only_the_missing_bytes_are_sent(
-    hub: Server, catalogue_of: CatalogueOf, redirect: bool
-) -> None:
+def test_after_a_break_only_the_missing_bytes_are_sent(hub: Server, catalogue_of: CatalogueOf, redirect: bool) -> None:
     catalogue_of(hub.content)
     hub.redirect = redirect
     hub.cuts = [300_000, 400_000]
@@ -89,9 +87,7 @@ def test_a_file_that_changed_on_the_hub_starts_again(hub: Server, catalogue_of: 
     assert hub.gets[-1]["Range"] is None
 
 
-def test_a_server_without_ranges_sends_all_again_and_nothing_is_mixed(
-    hub: Server, catalogue_of: CatalogueOf
-) -> None:
+def test_a_server_without_ranges_sends_all_again_and_nothing_is_mixed(hub: Server, catalogue_of: CatalogueOf) -> None:
     catalogue_of(hub.content)
     hub.cuts, hub.ranges = [1_200_000], False
 
@@ -101,9 +97,7 @@ def test_a_server_without_ranges_sends_all_again_and_nothing_is_mixed(
 def test_wrong_bytes_are_deleted_and_named(hub: Server, catalogue_of: CatalogueOf) -> None:
     catalogue_of(hub.content, sha256="0" * 64)
 
-    with pytest.raises(
-        WrongContent, match=r"tiny\.gguf is not the model: its SHA-256 is .* instead of 000000"
-    ):
+    with pytest.raises(WrongContent, match=r"tiny\.gguf is not the model: its SHA-256 is .* instead of 000000"):
         store.pull("tiny")
     assert not (paths.models_dir() / "tiny.gguf").exists()
     assert not [name for name in left() if name.endswith(".part")]
@@ -174,9 +168,7 @@ def test_without_a_hub_the_sentence_says_what_to_check(
     nobody = "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", nobody)
 
-    with pytest.raises(
-        SourceFailed, match=r"cannot be reached.*Check the network, the proxy and HF_ENDPOINT"
-    ):
+    with pytest.raises(SourceFailed, match=r"cannot be reached.*Check the network, the proxy and HF_ENDPOINT"):
         store.pull("tiny")
 
 

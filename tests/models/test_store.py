@@ -80,9 +80,7 @@ def small_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("small_machine")
 def test_without_a_setting_the_suitable_model_is_taken(models: Path) -> None:
-    with pytest.raises(
-        ModelMissing, match=r"No model is here yet\. Run: .* pull qwen2\.5-coder-0\.5b-instruct"
-    ):
+    with pytest.raises(ModelMissing, match=r"No model is here yet\. Run: .* pull qwen2\.5-coder-0\.5b-instruct"):
         store.resolve("")
 
     large = models / catalogue.find("codestral-22b").file
