@@ -95,7 +95,7 @@ def fetch(remote: Remote, part: Part, progress: Progress) -> None:
         failures = 0 if part.size() > before else failures + 1
         if failures == TRIES_WITHOUT_A_BYTE:
             raise SourceFailed(
-                f"{_host(remote.url)} stopped sending ({reason}). "
+                f"{_host(remote.url)} does not answer or stopped sending ({reason}). "
                 f"What has arrived is kept; run the same command again to go on."
             )
         time.sleep(PAUSE_S * 2**failures)
