@@ -36,7 +36,6 @@ N_DOCUMENTS = 64
 N_IN_MEMORY = 512
 # A store that another process holds locked must not hold up a keystroke.
 LOCK_TIMEOUT_S = 0.05
-STORE_ERRORS = (sqlite3.Error, diskcache.Timeout, OSError, ValueError, KeyError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +48,8 @@ class _Shown:
 
     def rest(self, snapshot: Snapshot) -> str | None:
         """What is left of the text after the user typed some of it; None when they typed something else."""
-        suffix = snapshot.suffix[:KEY_SUFFIX_CHARS]
-        if not suffix.startswith(self.suffix) and not self.suffix.startswith(suffix):
+        # A suffix that grew is a bracket the editor closed by itself; the rest would close it again.
+        if snapshot.suffix[:KEY_SUFFIX_CHARS] != self.suffix:
             return None
         longest = min(len(self.text) - 1, len(snapshot.prefix))
         for n_typed in range(longest + 1):
@@ -110,14 +109,16 @@ class CompletionCache:
 
     def close(self) -> None:
         """Write what is waiting and close the store."""
-        if self._store is not None:
-            self._writer.submit(self._store.close)
+        store, self._store = self._store, None
+        if store is not None:
+            # diskcache has one connection for each thread, and each closes its own.
+            self._writer.submit(store.close)
+            store.close()
         self._writer.shutdown(wait=True)
-        if self._store is not None:
-            self._store.close()
 
     def _remember(self, digest: str, text: str) -> None:
         self._memory[digest] = text
+        self._memory.move_to_end(digest)
         if len(self._memory) > N_IN_MEMORY:
             self._memory.popitem(last=False)
 
@@ -126,8 +127,8 @@ class CompletionCache:
             return None
         try:
             data = self._store.get(digest)
-            return None if data is None else str(json.loads(data)["text"])
-        except STORE_ERRORS:
+            return None if data is None else _text_of(data)
+        except Exception:
             log.warning("the cache on disk could not be read; going on without it", exc_info=True)
             self._store = None
             return None
@@ -138,7 +139,9 @@ class CompletionCache:
             return
         try:
             store.set(digest, json.dumps({"text": text}).encode(), expire=self._max_age_s)
-        except STORE_ERRORS:
+        except diskcache.Timeout:
+            log.info("another process is writing the cache on disk; one suggestion was not kept")
+        except Exception:
             log.warning("the cache on disk could not be written; going on without it", exc_info=True)
             self._store = None
 
@@ -183,6 +186,9 @@ def _open(directory: Path, size_mb: int) -> Any:
     for _ in range(2):
         try:
             private_dir(directory)
+            if _is_locked(directory):
+                log.warning("another process holds the cache in %s; going on without it", directory)
+                return None
             store = diskcache.Cache(
                 str(directory), disk=PlainDisk, size_limit=size_mb * 1024 * 1024, timeout=LOCK_TIMEOUT_S
             )
@@ -190,10 +196,29 @@ def _open(directory: Path, size_mb: int) -> Any:
             store.get("")
             store.expire()
             return store
-        except STORE_ERRORS as error:
+        except Exception as error:  # noqa: BLE001 - diskcache trusts what it reads, and here that may be anything
             log.warning("the cache in %s is unusable (%s); setting it aside", directory, error)
             _set_aside(directory)
     return None
+
+
+def _is_locked(directory: Path) -> bool:
+    """Whether somebody holds the database; diskcache would wait a minute for it to be let go."""
+    with contextlib.closing(sqlite3.connect(directory / "cache.db", timeout=LOCK_TIMEOUT_S)) as database:
+        try:
+            database.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                return True
+            raise
+    return False
+
+
+def _text_of(data: bytes) -> str:
+    text = json.loads(data)["text"]
+    if not isinstance(text, str):
+        raise ValueError("the cache on disk holds something that we did not write")
+    return text
 
 
 def _set_aside(directory: Path) -> None:

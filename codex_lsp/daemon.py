@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 LOG_BYTES, LOG_FILES = 1_000_000, 3
 # An editor that has not read this much of our answers has stopped reading; waiting for it would fill our memory.
 MAX_UNREAD_BYTES = 32 * 1024 * 1024
-IDLE_CHECK_S = 5.0
+LOOK_AFTER_S = 5.0
 MEASURE_LINES, MEASURE_TOKENS = 64, 24
 
 
@@ -67,9 +67,9 @@ class Daemon:
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self._stopping.set)
         log.info("codex-lsp %s serves on %s", __version__, listener.getsockname())
-        idle = asyncio.create_task(self._leave_when_idle())
+        caretaker = asyncio.create_task(self._look_after())
         await self._stopping.wait()
-        idle.cancel()
+        caretaker.cancel()
         server.close()
         for task in self._sessions.values():
             task.cancel()
@@ -150,13 +150,15 @@ class Daemon:
             del self._sessions[session]
             self._last_seen = time.monotonic()
 
-    async def _leave_when_idle(self) -> None:
+    async def _look_after(self) -> None:
+        """Now and then: follow the log level, and leave when nobody has been connected for long enough."""
         while True:
-            await asyncio.sleep(IDLE_CHECK_S)
-            minutes = self._config.settings_for(None).idle_exit_minutes
-            idle_s = time.monotonic() - self._last_seen
-            if not self._sessions and minutes and idle_s > minutes * 60:
-                log.info("nobody has been connected for %d minutes; leaving", minutes)
+            await asyncio.sleep(LOOK_AFTER_S)
+            settings = self._config.settings_for(None)
+            logging.getLogger().setLevel(settings.log_level.upper())
+            idle_minutes = (time.monotonic() - self._last_seen) / 60
+            if not self._sessions and 0 < settings.idle_exit_minutes < idle_minutes:
+                log.info("nobody has been connected for %d minutes; leaving", settings.idle_exit_minutes)
                 self._stopping.set()
 
 

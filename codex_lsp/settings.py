@@ -23,7 +23,8 @@ SECRET_FILES = (
     "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", ".ssh/",
     ".netrc", "_netrc", ".npmrc", ".pypirc", ".git-credentials", ".htpasswd", ".pgpass", ".my.cnf",
     ".docker/config.json", ".kube/config",
-    "secrets.*", "credentials*", "*.tfstate", "*.tfstate.*", "*.tfvars",
+    "secrets.json", "secrets.toml", "secrets.yaml", "secrets.yml", "credentials", "credentials.json", "credentials.csv",
+    "*.tfstate", "*.tfstate.*", "*.tfvars",
 )  # fmt: skip
 
 
@@ -170,7 +171,8 @@ class Settings:
     cache_mb: int = field(
         default=64,
         metadata=_rule(
-            "Disk space for suggestions that may be asked for again, in megabytes. 0: keep none.",
+            "Disk space for suggestions that may be asked for again, in megabytes. 0: keep none. "
+            "Read when the daemon starts.",
             ProjectMay.NOTHING,
             minimum=0,
             maximum=4096,
@@ -179,7 +181,7 @@ class Settings:
     cache_days: int = field(
         default=30,
         metadata=_rule(
-            "Days after which a kept suggestion is forgotten.",
+            "Days after which a kept suggestion is forgotten. Read when the daemon starts.",
             ProjectMay.NOTHING,
             minimum=1,
             maximum=365,
@@ -280,7 +282,7 @@ Settings come from four places. A later one wins over an earlier one:
    repository;
 4. the editor's options, in `snake_case` or `camelCase`.
 
-A change to any of them holds for the next suggestion; no restart is needed. A bad value is reported once,
+A change holds for the next suggestion; where it needs a restart, the setting says so. A bad value is reported once,
 with file and line, and what held without it still holds.
 
 A repository that you cloned is not you. What its file may do to a setting is said with each: some it may set,

@@ -60,7 +60,9 @@ class KVCache:
     def clear(self) -> None:
         """Forget everything, as after a failed decode that leaves the cache in an unknown state."""
         for slot in self._slots:
-            self._truncate(slot, 0)
+            # Also where no tokens are counted: the failed decode may have left cells behind.
+            self._memory.truncate(slot.seq_id, 0)
+            slot.tokens.clear()
 
     def _best(self, prompt: Sequence[int]) -> Slot:
         best = max(self._slots, key=lambda slot: (shared_prefix(slot.tokens, prompt), slot.used_at))

@@ -10,9 +10,12 @@ The rules look at whole text, are pure, and are asked after each token:
     blank lines     two in a row: the model has nothing more to say here
 """
 
+import re
 from dataclasses import dataclass
 
-CLOSERS = ("}", ")", "]", "end")
+CLOSER = re.compile(r"[})\]]|end\b")
+CLOSING_WORD = "end"
+OPENERS = ("{", "(", "[", ":")
 # Shorter lines ("}", "else:") repeat in honest code.
 MIN_REPEATED_LINE = 6
 
@@ -67,10 +70,17 @@ class StopRules:
             return None
         indent = len(line) - len(line.lstrip())
         if indent < self.base_indent:
-            # A closer needs its line end before we can tell `}` from `} else {`.
-            if not stripped.startswith(CLOSERS) or blank_before:
+            if blank_before or not _closes(stripped, finished):
                 return "before"
-            return "after" if finished else None
+            # Only its line end tells `}` from `} else {`, which is the next block already.
+            if not finished:
+                return None
+            return "before" if stripped.endswith(OPENERS) else "after"
         if self.base_indent == 0 and blank_before and text_before.strip():
             return "before"
         return None
+
+
+def _closes(stripped: str, finished: bool) -> bool:
+    """Whether a line begins with a closer, or may yet: `en` can become `end`."""
+    return CLOSER.match(stripped) is not None or (not finished and CLOSING_WORD.startswith(stripped))
