@@ -109,12 +109,13 @@ class CompletionCache:
 
     def close(self) -> None:
         """Write what is waiting and close the store."""
-        store, self._store = self._store, None
-        if store is not None:
-            # diskcache has one connection for each thread, and each closes its own.
-            self._writer.submit(store.close)
-            store.close()
+        if self._store is not None:
+            # diskcache has a connection for each thread, and each must be closed in its own.
+            self._writer.submit(self._store.close)
         self._writer.shutdown(wait=True)
+        if self._store is not None:
+            self._store.close()
+            self._store = None
 
     def _remember(self, digest: str, text: str) -> None:
         self._memory[digest] = text
