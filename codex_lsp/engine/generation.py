@@ -10,7 +10,7 @@ It knows no llama.cpp, only the `Model` protocol, so the tests drive it with scr
 import codecs
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from codex_lsp.engine.fim import Template
@@ -92,6 +92,8 @@ class Generator:
         on_partial: OnPartial,
     ) -> Completion:
         """The completion of one request. `received_at` is when it came in, by this generator's clock."""
+        # More would leave no room for the prompt.
+        request = replace(request, n_predict=min(request.n_predict, self._model.n_ctx // 2))
         run = _Run(request, received_at, cancelled, on_partial, self._clock)
         prefix, held = hold_back(request.prefix)
         prompt = self._fit(prefix, request)
