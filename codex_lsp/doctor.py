@@ -12,7 +12,7 @@ from codex_lsp import __version__, paths
 from codex_lsp.client import Client, RequestFailed
 from codex_lsp.config import ConfigFiles
 from codex_lsp.connect import DaemonUnreachable, connect
-from codex_lsp.context.window import affordable_tokens
+from codex_lsp.context.window import COLD_PREFILL_S, affordable_tokens
 from codex_lsp.engine.probe import Probe, probe
 from codex_lsp.models import gguf, hardware, store
 from codex_lsp.models.errors import ModelError
@@ -149,5 +149,5 @@ def _engine(engine: dict[str, Any], speed: dict[str, float]) -> list[Finding]:
             f"prefill {speed['prefill_per_s']} tokens/s, decode {speed['decode_per_s']} tokens/s, measured now",
             advice="Slow for typing: close what uses the cores, or take a smaller model." if slow else "",
         ),
-        Finding("window", f"about {window} tokens around the cursor, what this machine reads in 1.5 s"),
+        Finding("window", f"about {window} tokens around the cursor, what this machine reads in {COLD_PREFILL_S} s"),
     ]

@@ -34,8 +34,6 @@ def drop_unfinished_line(text: str, place: Place) -> str:
         return text
     if "\n" in text.strip("\n"):
         return text[: text.rstrip("\n").rfind("\n")] if not text.endswith("\n") else text
-    if place.finish_reason is FinishReason.LENGTH:
-        return text
     word_start = len(text)
     while word_start > 0 and (text[word_start - 1].isalnum() or text[word_start - 1] == "_"):
         word_start -= 1
@@ -43,25 +41,32 @@ def drop_unfinished_line(text: str, place: Place) -> str:
 
 
 def drop_lines_below(text: str, place: Place) -> str:
-    """The text ends where it starts to repeat the lines that stand below the cursor."""
-    below = [line.strip() for line in place.snapshot.suffix.split("\n")[1:] if line.strip()]
+    """The text ends where it starts to repeat the lines that stand below the cursor.
+
+    A line is the same only with the same indent: a `}` further in closes another block. One that only closes ends
+    the text whatever follows, which would be outside the block at the cursor.
+    """
+    below = [line.rstrip() for line in place.snapshot.suffix.split("\n")[1:] if line.strip()]
     if not below:
         return text
-    lines = text.split("\n")
+    first, *others = text.split("\n")
     # The first line continues the cursor's line; only what starts a line of its own can repeat one.
-    whole_first = place.snapshot.line_prefix + lines[0]
-    for i, line in enumerate([whole_first, *lines[1:]]):
-        rest = [following.strip() for following in lines[i + 1 :] if following.strip()]
-        if line.strip() and line.strip() == below[0] and rest == below[1 : 1 + len(rest)]:
-            return "\n".join(lines[:i])
+    lines = [line.rstrip() for line in (place.snapshot.line_prefix + first, *others)]
+    for i, line in enumerate(lines):
+        rest = [following for following in lines[i + 1 :] if following]
+        if line == below[0] and (_only_closes(line) or rest == below[1 : 1 + len(rest)]):
+            return "\n".join(text.split("\n")[:i])
     return text
 
 
 def drop_line_suffix(text: str, place: Place) -> str:
     """What stands right of the cursor is not suggested again, unless its brackets close ones the text opened."""
     following = place.snapshot.line_suffix.rstrip()
-    if not following or "\n" in text:
-        return text
+    first, newline, _ = text.partition("\n")
+    if newline and following and first.endswith(following):
+        before = first.removesuffix(following)
+        if _is_not_needed(before, following):
+            return before  # the line is complete, and what the text has below it cannot stand inside the line
     for n in range(min(len(text), len(following)), 0, -1):
         if text.endswith(following[:n]) and _is_not_needed(text[:-n], following[:n]):
             return text[:-n]
@@ -74,6 +79,10 @@ def drop_trailing_space(text: str, _: Place) -> str:
 
 
 RULES = (drop_unfinished_line, drop_lines_below, drop_line_suffix, drop_trailing_space)
+
+
+def _only_closes(line: str) -> bool:
+    return bool(line.strip()) and not line.strip(" \t)]};,")
 
 
 def _is_not_needed(before: str, overlap: str) -> bool:

@@ -17,12 +17,14 @@ from codex_lsp.document import Document
 
 # Code tokenizes to about this many characters per token; measured on Python and TypeScript it is 3.0 to 3.6.
 CHARS_PER_TOKEN = 3.2
-SUFFIX_SHARE = 0.25
+SUFFIX_SHARE = 0.2
 # After a move the prefix fills this much of its part, so the next move is far away.
 REFILL_SHARE = 0.6
-# Reading a cold window should take about this long.
-COLD_PREFILL_S = 1.5
-MIN_TOKENS, MAX_TOKENS = 128, 2048
+# A file whose text above the cursor fits into this much of the part is taken from its first line.
+WHOLE_SHARE = 0.9
+# Reading a cold window should take about this long; after that a key costs only itself.
+COLD_PREFILL_S = 2.5
+MIN_TOKENS, MAX_TOKENS = 192, 2048
 N_REMEMBERED = 256
 
 
@@ -55,7 +57,8 @@ class Windows:
         """The first and last line of the window around `line`; the first stays where it was if it can."""
         first = self._first_lines.get(key)
         if first is None or not self._still_good(first, document, line, budget):
-            first = _first_line(document, line, int(budget.prefix_chars * REFILL_SHARE))
+            whole = _first_line(document, line, int(budget.prefix_chars * WHOLE_SHARE)) == 0
+            first = 0 if whole else _first_line(document, line, int(budget.prefix_chars * REFILL_SHARE))
         self._first_lines[key] = first
         self._first_lines.move_to_end(key)
         if len(self._first_lines) > N_REMEMBERED:

@@ -51,7 +51,7 @@ FAMILIES = (
         prefix="<|fim_prefix|>",
         suffix="<|fim_suffix|>",
         middle="<|fim_middle|>",
-        order="psm",
+        order="spm2",
         stops=("<|fim_pad|>", "<|repo_name|>", "<|file_sep|>", "<|endoftext|>", "<|im_start|>", "<|im_end|>"),
     ),
     Family(
