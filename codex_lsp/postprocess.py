@@ -82,7 +82,7 @@ RULES = (drop_unfinished_line, drop_lines_below, drop_line_suffix, drop_trailing
 
 
 def _only_closes(line: str) -> bool:
-    return bool(line.strip()) and not line.strip(" \t)]};,")
+    return not line.strip(" \t)]};,")
 
 
 def _is_not_needed(before: str, overlap: str) -> bool:
