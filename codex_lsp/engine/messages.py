@@ -32,8 +32,10 @@ def read(stream: BinaryIO) -> Message | None:
     header = stream.read(HEADER.size)
     if len(header) < HEADER.size:
         return None
-    body = stream.read(_length(header))
-    return _decode(body)
+    length = _length(header)
+    body = stream.read(length)
+    # Whoever wrote this ended in the middle of it.
+    return _decode(body) if len(body) == length else None
 
 
 async def read_async(stream: asyncio.StreamReader) -> Message | None:

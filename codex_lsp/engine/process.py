@@ -68,6 +68,7 @@ class EngineProcess:
         self._pending: dict[int, _Pending] = {}
         self._last_id = 0
         self._deaths_in_a_row = 0
+        self._deaths_while_loading = 0
 
     @property
     def status(self) -> EngineStatus:
@@ -95,7 +96,8 @@ class EngineProcess:
 
     async def complete(self, request: Request, on_partial: OnPartial | None = None) -> Completion:
         """Fill the hole. Raises ModelUnusable or EngineDied; see `request.Engine`."""
-        await self._settled.wait()
+        while not self._settled.is_set():
+            await self._settled.wait()
         if self._status.state != "ready" or self._process is None:
             raise ModelUnusable(self._status.message or "The engine is not running.")
         self._last_id += 1
@@ -123,15 +125,19 @@ class EngineProcess:
                 await self._back_off()
 
     async def _run_once(self) -> None:
-        self._process = process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "codex_lsp.engine.worker",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=self._log_file,
-            env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
-        )
+        try:
+            self._process = process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "codex_lsp.engine.worker",
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=self._log_file,
+                env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+            )
+        except OSError:
+            log.exception("the engine process does not start")
+            return
         self._change(pid=process.pid)
         self._send({"type": "load", "config": asdict(self.config)})
         assert process.stdout is not None  # noqa: S101 - asked for above; narrows the type
@@ -144,6 +150,9 @@ class EngineProcess:
             process.kill()
             raise
         finally:
+            # From now on requests wait for the next process; this one would never answer them.
+            if not self._failed:
+                self._settled.clear()
             self._fail_pending(EngineDied("The engine stopped while it worked on this; the next key asks again."))
             await self._reap(process)
 
@@ -160,12 +169,13 @@ class EngineProcess:
         code = self._process.returncode if self._process else None
         was_loading = self._status.state == "loading"
         self._deaths_in_a_row += 1
+        self._deaths_while_loading = self._deaths_while_loading + 1 if was_loading else 0
         log.warning("the engine ended by itself (exit code %s); starting it again", code)
-        if was_loading and self._deaths_in_a_row >= MAX_DEATHS_WHILE_LOADING:
+        if self._deaths_while_loading == MAX_DEATHS_WHILE_LOADING:
             self._change(
                 state="failed",
                 pid=None,
-                message=f"The engine died {self._deaths_in_a_row} times while loading {self.config.model_path} "
+                message=f"The engine died {MAX_DEATHS_WHILE_LOADING} times while loading {self.config.model_path} "
                 f"(exit code {code}). `codex-lsp daemon logs` has its last words; `codex-lsp doctor` helps on.",
             )
             return

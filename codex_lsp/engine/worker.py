@@ -43,7 +43,8 @@ class Worker:
             model = LlamaModel(EngineConfig(**first["config"]), self._on_load_progress)
         except ModelUnusable as error:
             self._send({"type": "failed", "message": str(error)})
-            return
+            # Not by returning: the reader thread holds standard input, and Python aborts when it cannot close that.
+            os._exit(1)
         generator = Generator(model)
         generator.complete(WARM_UP, time.perf_counter(), lambda: False, lambda _: None)
         self._send({"type": "ready", "info": asdict(model.info), "speed": asdict(generator.speed)})
