@@ -34,7 +34,8 @@ class Client:
         That version counts trigger kinds from 0, not 1, and writes ranges as arrays. A kind of 1 alone could be
         either; the first 0 or array tells.
         """
-        context = request.get("params", {}).get("context")
+        params = request.get("params")
+        context = params.get("context") if isinstance(params, dict) else None
         if not isinstance(context, dict):
             return
         selected = context.get("selectedCompletionInfo")

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from cattrs import Converter
 from lsprotocol import types
-from pygls.exceptions import JsonRpcException
+from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams, JsonRpcInvalidRequest
 from pygls.lsp.server import LanguageServer
 from pygls.protocol import LanguageServerProtocol, lsp_method
 from pygls.uris import to_fs_path
@@ -92,10 +92,22 @@ class SessionProtocol(LanguageServerProtocol):
             self._server.client.speak_plainly(data)
         try:
             return super().structure_message(data)
-        except JsonRpcException as error:
+        except JsonRpcException:
             if "id" in data and "method" in data:
-                self._send_response(data["id"], error=error.to_response_error())
+                self._send_response(data["id"], error=JsonRpcInvalidParams().to_response_error())
             raise
+
+    def handle_message(self, message: Any) -> None:
+        """Hand a message to its handler. A request after `shutdown` is refused; pygls would never answer it."""
+        if self._shutdown and hasattr(message, "id") and hasattr(message, "method"):
+            self._send_response(message.id, error=JsonRpcInvalidRequest().to_response_error())
+        else:
+            super().handle_message(message)
+
+    def cancel_all(self) -> None:
+        """End what still runs or waits for the client to answer."""
+        for future in list(self._request_futures.values()):
+            future.cancel()
 
     @lsp_method(types.EXIT)
     def lsp_exit(self, *_: Any) -> None:  # type: ignore[override] # the base yields to a user handler
@@ -128,6 +140,8 @@ class SessionProtocol(LanguageServerProtocol):
 class Session(LanguageServer):
     """One editor's connection: its documents, its options, its running requests."""
 
+    protocol: SessionProtocol
+
     def __init__(self, services: Services) -> None:
         super().__init__(
             "codex-lsp",
@@ -150,8 +164,7 @@ class Session(LanguageServer):
         """The connection is gone: so is everybody who waits for an answer on it."""
         self._stop_listening()
         self._progress.close()
-        for task in self._running.values():
-            task.cancel()
+        self.protocol.cancel_all()
         for uri in list(self.documents):
             self.close_document(uri)
 
@@ -185,8 +198,9 @@ class Session(LanguageServer):
     def _initialize(self, params: types.InitializeParams) -> None:
         self.client.name = params.client_info.name if params.client_info else ""
         self.encoding = _encoding(self.workspace.position_encoding)
-        if isinstance(params.initialization_options, dict):
-            self._options = params.initialization_options.get(SECTION, params.initialization_options)
+        options = params.initialization_options
+        if isinstance(options, dict):
+            self._set_options(options.get(SECTION, options))
 
     async def _initialized(self, _: types.InitializedParams) -> None:
         self._stop_listening = self._services.control.listen(self._on_engine_status)
@@ -196,7 +210,7 @@ class Session(LanguageServer):
     async def _did_change_configuration(self, params: types.DidChangeConfigurationParams) -> None:
         settings = params.settings
         if isinstance(settings, dict) and SECTION in settings:
-            self._options = settings[SECTION] or {}
+            self._set_options(settings[SECTION])
         else:
             await self._pull_configuration()
 
@@ -213,7 +227,11 @@ class Session(LanguageServer):
             log.warning("the client did not answer for its settings: %s", error)
             return
         if answer and isinstance(answer[0], dict):
-            self._options = answer[0]
+            self._set_options(answer[0])
+
+    def _set_options(self, options: Any) -> None:
+        """Take what the client has set for us; null, or anything else that is no table, is nothing."""
+        self._options = options if isinstance(options, dict) else {}
 
     async def _inline_completion(self, params: types.InlineCompletionParams) -> types.InlineCompletionList:
         uri = params.text_document.uri
@@ -265,7 +283,7 @@ class Session(LanguageServer):
         if self.documents.get(uri) is not document or document.version != version:
             # The text moved on without a newer request; drawn now, this would stand at the wrong place.
             raise asyncio.CancelledError
-        return [self._item(params.position, snapshot, record)] if record.text else []
+        return [self._item(document, snapshot, record)] if record.text else []
 
     def _ask(self, uri: str, document: Document, params: types.InlineCompletionParams) -> Ask:
         path, root = self._place(uri)
@@ -282,17 +300,19 @@ class Session(LanguageServer):
             invoked=params.context.trigger_kind == types.InlineCompletionTriggerKind.Invoked,
         )
 
-    def _item(self, position: types.Position, snapshot: Snapshot, record: Record) -> types.InlineCompletionItem:
+    def _item(self, document: Document, snapshot: Snapshot, record: Record) -> types.InlineCompletionItem:
         text = record.text
         if snapshot.eol == "\r\n" and self.client.keeps_line_ends:
             text = text.replace("\n", "\r\n")
-        start = position
+        # Not the position that was asked for, which may lie outside the text.
+        end = types.Position(*document.position(snapshot.line, snapshot.column, self.encoding))
+        start = end
         if self.client.wants_line_start_range:
             text = snapshot.line_prefix + text
-            start = types.Position(position.line, 0)
+            start = types.Position(end.line, 0)
         return types.InlineCompletionItem(
             insert_text=text,
-            range=types.Range(start=start, end=position),
+            range=types.Range(start=start, end=end),
             command=types.Command(title="Suggestion accepted", command=ACCEPTED, arguments=[{"id": record.id}]),
         )
 
