@@ -7,7 +7,6 @@ connect ── it answers ──▶ socket
 import contextlib
 import os
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -54,6 +53,8 @@ def connect_or_start() -> socket.socket:
 
 
 def _start() -> socket.socket:
+    import subprocess  # only the first editor of the day starts a daemon
+
     log = paths.private_dir(paths.state_dir()) / "start.log"
     with log.open("wb") as output:
         daemon = subprocess.Popen(

@@ -1,13 +1,11 @@
-"""Where everything lives on disk. Standard library only: the proxy imports it on every editor start.
+"""Where everything lives on disk. Standard library only, and little of it: the proxy loads this on every editor start.
 
 `CODEX_LSP_HOME` puts all of it below one folder (portable installs, tests). Without it: XDG on Linux,
 `~/Library` on macOS, `%LOCALAPPDATA%` on Windows.
 """
 
-import hashlib
 import os
 import sys
-import tempfile
 from pathlib import Path
 
 from codex_lsp import __version__
@@ -56,6 +54,8 @@ def socket_path() -> Path:
     path = runtime_dir() / f"daemon-{__version__}.sock"
     if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
         return path
+    import hashlib  # with it the proxy needs half as much memory again, and hardly anybody's path is so long
+
     digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
     return _shared_temporary() / f"{digest}.sock"
 
@@ -95,4 +95,5 @@ def _base(room: str, xdg_variable: str, xdg_default: str, mac_folder: str) -> Pa
 
 def _shared_temporary() -> Path:
     user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
-    return Path(tempfile.gettempdir()) / f"{APP}-{user}"
+    # What tempfile.gettempdir() answers on every system with unix sockets, without the megabytes it imports.
+    return Path(os.environ.get("TMPDIR", "/tmp")) / f"{APP}-{user}"  # noqa: S108 - checked by private_dir
