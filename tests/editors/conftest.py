@@ -42,16 +42,12 @@ def environment(real_model: Path) -> Iterator[dict[str, str]]:
     home = Path(tempfile.mkdtemp(prefix="codex-"))
     (home / "config").mkdir()
     # What an editor does is tested here, not how fast this machine is: nothing is cut short.
-    (home / "config/config.toml").write_text(
-        f'model = "{real_model}"\ndeadline_ms = 30000\n', encoding="utf-8"
-    )
+    (home / "config/config.toml").write_text(f'model = "{real_model}"\ndeadline_ms = 30000\n', encoding="utf-8")
     (home / "bin").mkdir()
     command = home / "bin/codex-lsp"
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m codex_lsp "$@"\n', encoding="utf-8")
     command.chmod(0o755)
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("NVIM", "VIM", "TMUX"))
-    }
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("NVIM", "VIM", "TMUX"))}
     environment |= {
         "CODEX_LSP_HOME": str(home),
         "PATH": f"{home / 'bin'}{os.pathsep}{os.environ['PATH']}",
@@ -60,13 +56,14 @@ def environment(real_model: Path) -> Iterator[dict[str, str]]:
     }
     yield environment
     subprocess.run([command, "daemon", "stop"], env=environment, check=True, timeout=60)
+    if (log := home / "state/daemon.log").exists():
+        ARTIFACTS.mkdir(exist_ok=True)
+        shutil.copy(log, ARTIFACTS)
     shutil.rmtree(home)
 
 
 @pytest.fixture
-def start_neovim(
-    neovim_program: Path, environment: dict[str, str], tmp_path: Path
-) -> Iterator[Callable[[], Neovim]]:
+def start_neovim(neovim_program: Path, environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[[], Neovim]]:
     """Starts headless Neovims with the documented minimal settings."""
     with ExitStack() as running:
 

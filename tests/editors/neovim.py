@@ -39,9 +39,10 @@ function _G.is_settled()
 end
 """
 
-ATTACHED = """
-local client = vim.lsp.get_clients({ bufnr = 0, name = 'codex_lsp' })[1]
-return client ~= nil and client.initialized and vim.lsp.inline_completion.is_enabled({ bufnr = 0 })
+# The built-in client begins to watch a buffer a moment after it has attached: keys before that go unseen.
+WATCHES_BUFFER = """
+local group = ('nvim.lsp.inline_completion:%d'):format(vim.api.nvim_get_current_buf())
+return #vim.lsp.get_clients({ bufnr = 0, name = 'codex_lsp' }) == 1 and vim.fn.exists('#' .. group) == 1
 """
 
 GHOST_MARKS = """
@@ -78,11 +79,10 @@ class Neovim:
     """A running Neovim, spoken to through the socket that it listens on."""
 
     def __init__(self, address: Path) -> None:
-        wait_for("Neovim socket", address.exists, 20)
-        self._rpc = socket.socket(socket.AF_UNIX)
-        self._rpc.settimeout(20)
-        self._rpc.connect(str(address))
+        self._rpc = wait_for("Neovim at its socket", lambda: _connect(address), 20)
         self._incoming = msgpack.Unpacker()
+        # It listens before it has read its settings.
+        wait_for("started Neovim", lambda: self.lua("return vim.v.vim_did_enter == 1"), 20)
         self.lua(WATCH_REQUESTS)
 
     def lua(self, code: str, *arguments: object) -> Any:
@@ -93,7 +93,7 @@ class Neovim:
         """Write `text` to `file`, edit it, and wait until the language server is attached."""
         file.write_text(text, encoding="utf-8")
         self.lua("vim.cmd.edit(vim.fn.fnamemodify(..., ':.'))", str(file))
-        wait_for("attached language server", lambda: self.lua(ATTACHED))
+        wait_for("attached language server", lambda: self.lua(WATCHES_BUFFER))
 
     def type(self, text: str) -> None:
         """Type `text` key by key."""
@@ -155,3 +155,15 @@ class Neovim:
             received = self._rpc.recv(1 << 16)
             assert received, "Neovim has gone"
             self._incoming.feed(received)
+
+
+def _connect(address: Path) -> socket.socket | None:
+    """A connection to `address`, or None as long as nobody listens there."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(20)
+    try:
+        connection.connect(str(address))
+    except (FileNotFoundError, ConnectionRefusedError):
+        connection.close()
+        return None
+    return connection

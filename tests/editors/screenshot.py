@@ -17,9 +17,7 @@ FOREGROUND = (224, 226, 234)  # Neovim's own dark colours
 BACKGROUND = (20, 22, 27)
 
 # Without these two tmux rounds Neovim's colours to its palette, and grey text looks like any other.
-TMUX_SETTINGS = (
-    'set -g default-terminal tmux-256color\nset -ga terminal-features ",*:RGB"\nset -s escape-time 0\n'
-)
+TMUX_SETTINGS = 'set -g default-terminal tmux-256color\nset -ga terminal-features ",*:RGB"\nset -s escape-time 0\n'
 
 Run = tuple[str, Style]
 """Text in one style."""
@@ -40,9 +38,7 @@ class Terminal:
         settings.write_text(TMUX_SETTINGS, encoding="utf-8")
         self._tmux = ["tmux", "-S", str(folder / "tmux.sock"), "-f", str(settings)]
         self._environment = {**environment, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
-        self._do(
-            "new-session", "-d", "-x", str(columns), "-y", str(rows), "-c", str(folder), *map(str, program)
-        )
+        self._do("new-session", "-d", "-x", str(columns), "-y", str(rows), "-c", str(folder), *map(str, program))
 
     def type(self, text: str) -> None:
         """Send `text` to the program as typed; a tab is the Tab key."""
@@ -82,9 +78,7 @@ def draw(screen: list[list[Run]], file: Path) -> None:
 
     Raises OSError when DejaVu Sans Mono is not installed.
     """
-    fonts = {
-        bold: ImageFont.truetype(f"DejaVuSansMono{'-Bold' * bold}.ttf", FONT_SIZE) for bold in (False, True)
-    }
+    fonts = {bold: ImageFont.truetype(f"DejaVuSansMono{'-Bold' * bold}.ttf", FONT_SIZE) for bold in (False, True)}
     width, height = round(fonts[False].getlength("M")), round(FONT_SIZE * 1.4)
     columns = max(sum(cell_len(text) for text, _ in line) for line in screen)
     image = Image.new("RGB", (columns * width + 2 * MARGIN, len(screen) * height + 2 * MARGIN), BACKGROUND)
