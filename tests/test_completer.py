@@ -301,7 +301,7 @@ class TestWindow:
         engine.answer = ""
         editor.open(source(2000) + "█\n")
         for n, char in enumerate("total = compute(1, 2)"):
-            speed = 200.0 * (1.3 if n % 2 else 0.8)
+            speed = 200.0 * (0.7 if n % 2 else 1.3)
             engine.status = replace(READY, info=replace(INFO, prefill_per_s=speed))
             editor.type(char)
             await editor.ask()

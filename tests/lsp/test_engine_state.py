@@ -96,7 +96,6 @@ class TestProgress:
         editor = await connect(capabilities=WITH_PROGRESS)
         await editor.heard(PROGRESS)
         await editor.disconnect()
-        control.change(READY)
 
 
 class TestMessages:
