@@ -58,7 +58,8 @@ def _start() -> socket.socket:
     log = paths.private_dir(paths.state_dir()) / "start.log"
     with log.open("wb") as output:
         daemon = subprocess.Popen(
-            [sys.executable, "-m", "codex_lsp", "daemon", "run"],
+            # -P: nothing is imported from the folder this happens in, which may be a repository just cloned.
+            [sys.executable, "-P", "-m", "codex_lsp", "daemon", "run"],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

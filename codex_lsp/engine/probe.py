@@ -22,7 +22,7 @@ def probe() -> Probe:
     """Ask llama.cpp in a process of its own."""
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "codex_lsp.engine.probe"],
+            [sys.executable, "-P", "-m", "codex_lsp.engine.probe"],
             capture_output=True,
             text=True,
             timeout=TIMEOUT_S,

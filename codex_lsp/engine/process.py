@@ -128,6 +128,7 @@ class EngineProcess:
         try:
             self._process = process = await asyncio.create_subprocess_exec(
                 sys.executable,
+                "-P",
                 "-m",
                 "codex_lsp.engine.worker",
                 stdin=asyncio.subprocess.PIPE,
@@ -147,7 +148,7 @@ class EngineProcess:
         except ValueError:
             log.exception("the engine's pipe carries something else than our messages")
         except asyncio.CancelledError:
-            process.kill()
+            _kill(process)
             raise
         finally:
             # From now on requests wait for the next process; this one would never answer them.
@@ -162,7 +163,7 @@ class EngineProcess:
             async with asyncio.timeout(EXIT_GRACE_S):
                 await process.wait()
         except TimeoutError:
-            process.kill()
+            _kill(process)
             await process.wait()
 
     async def _back_off(self) -> None:
@@ -239,6 +240,11 @@ class EngineProcess:
         else:
             self._settled.set()
         self._on_status(self._status)
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it has ended by itself a moment ago
+        process.kill()
 
 
 def model_id(config: EngineConfig) -> str:

@@ -19,7 +19,8 @@ from codex_lsp.models.catalogue import Parts
 from codex_lsp.models.download import Progress, disk_full, require_space
 from codex_lsp.models.errors import SourceFailed, WrongContent
 
-PIP = (sys.executable, "-m", "pip")
+# -P: a file called json.py in the folder the user stands in must not be imported.
+PIP = (sys.executable, "-P", "-m", "pip")
 # No cache: the parts are kept here, a second copy in pip's cache would only fill the disk.
 OPTIONS = ("--no-deps", "--only-binary=:all:", "--no-cache-dir", "--no-input", "--quiet")
 QUIET = ("--disable-pip-version-check", "--progress-bar=off")
