@@ -54,9 +54,7 @@ def test_a_bad_value_leaves_the_one_from_below() -> None:
 
 
 def test_a_bad_entry_leaves_its_neighbours() -> None:
-    result, complaints = resolved(
-        user={"exclude": ["*.csv", "[z-a]", "*.log"], "languages": {"go": False, "lua": 0}}
-    )
+    result, complaints = resolved(user={"exclude": ["*.csv", "[z-a]", "*.log"], "languages": {"go": False, "lua": 0}})
     assert result.excludes("a.csv")
     assert result.excludes("a.log")
     assert result.languages == {"go": False}
@@ -259,9 +257,7 @@ def test_each_editor_has_its_own_options(files: ConfigFiles) -> None:
     assert files.settings_for(None).max_tokens == 64
 
 
-def test_a_complaint_is_made_once_for_each_state_of_the_file(
-    files: ConfigFiles, tmp_path: Path, clock: Clock
-) -> None:
+def test_a_complaint_is_made_once_for_each_state_of_the_file(files: ConfigFiles, tmp_path: Path, clock: Clock) -> None:
     user = tmp_path / "user.toml"
     user.write_text("# mine\nmax_tokens = 0\n")
     files.settings_for(None)
@@ -313,9 +309,7 @@ UNUSABLE: list[tuple[str, Callable[[Path], Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("problem", "make"), UNUSABLE, ids=[f"{make.__name__}{problem}" for problem, make in UNUSABLE]
-)
+@pytest.mark.parametrize(("problem", "make"), UNUSABLE, ids=[f"{make.__name__}{problem}" for problem, make in UNUSABLE])
 @pytest.mark.parametrize("name", ["user.toml", "project/.codex-lsp.toml"])
 def test_a_file_that_cannot_be_used_costs_one_complaint(
     problem: str, make: Callable[[Path], Any], name: str, files: ConfigFiles, tmp_path: Path, clock: Clock

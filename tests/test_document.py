@@ -97,16 +97,12 @@ def test_lines_end_only_where_the_protocol_says(text: str) -> None:
 
 
 @given(texts, positions, encodings)
-def test_a_position_is_clamped_and_rounded_down(
-    text: str, position: Position, encoding: PositionEncoding
-) -> None:
+def test_a_position_is_clamped_and_rounded_down(text: str, position: Position, encoding: PositionEncoding) -> None:
     assert document(text).column(position, encoding) == reference_column(text, position, encoding)
 
 
 @given(texts, positions, encodings)
-def test_a_position_survives_the_way_there_and_back(
-    text: str, position: Position, encoding: PositionEncoding
-) -> None:
+def test_a_position_survives_the_way_there_and_back(text: str, position: Position, encoding: PositionEncoding) -> None:
     doc = document(text)
     line, index = doc.column(position, encoding)
     assert doc.column(doc.position(line, index, encoding), encoding) == (line, index)
@@ -131,9 +127,7 @@ def test_a_snapshot_holds_the_asked_lines_and_the_cursors(
 @pytest.mark.parametrize(
     ("encoding", "character"), [("utf-8", 5), ("utf-16", 3), ("utf-32", 2)], ids=["utf-8", "utf-16", "utf-32"]
 )
-def test_the_same_place_has_another_number_in_each_encoding(
-    encoding: PositionEncoding, character: int
-) -> None:
+def test_the_same_place_has_another_number_in_each_encoding(encoding: PositionEncoding, character: int) -> None:
     doc = document("x\na😀b")
     assert doc.column(Position(1, character), encoding) == (1, 2)
     assert doc.position(1, 2, encoding) == Position(1, character)

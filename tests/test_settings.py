@@ -65,9 +65,7 @@ def test_files_that_hold_secrets_are_excluded_from_the_start(path: str) -> None:
     assert DEFAULTS.excludes(path)
 
 
-@pytest.mark.parametrize(
-    "path", ["src/app.py", "/tmp/app.py", "environment.py", "keys.py", "docs/env.md", "monkey.ts"]
-)
+@pytest.mark.parametrize("path", ["src/app.py", "/tmp/app.py", "environment.py", "keys.py", "docs/env.md", "monkey.ts"])
 def test_other_files_are_not(path: str) -> None:
     assert not DEFAULTS.excludes(path)
 
