@@ -24,7 +24,7 @@ STOP_TIMEOUT_S = 10.0
 
 def main(arguments: list[str]) -> int:
     """Run one command; returns the exit code."""
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args(_place_last(arguments))
     run: Callable[[argparse.Namespace], int] = options.run
     try:
         return run(options)
@@ -132,6 +132,13 @@ def _stop() -> bool:
             raise DaemonUnreachable(f"The daemon does not stop; its log is {paths.log_path()}.")
         time.sleep(0.02)
     return True
+
+
+def _place_last(arguments: list[str]) -> list[str]:
+    """The arguments with `-:LINE:COL` at the end behind `--`; anywhere else argparse takes it for an option."""
+    places = [argument for argument in arguments if argument.startswith("-:")]
+    others = [argument for argument in arguments if argument not in places]
+    return [*others, "--", *places] if places else arguments
 
 
 def _place(place: str, language: str | None) -> tuple[Path, str, int, int]:
