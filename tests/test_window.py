@@ -69,7 +69,7 @@ def test_lines_typed_below_the_cursor_do_not_move_the_start() -> None:
     assert windows.lines(KEY, document(900), 200, BUDGET)[0] == first
 
 
-@pytest.mark.parametrize("line", [0, 60, 190, 202, 450, 500])
+@pytest.mark.parametrize("line", [0, 60, 185, 190, 202, 450, 500])
 def test_a_jump_ends_in_a_window_that_is_worth_reading(line: int) -> None:
     windows, doc = Windows(), document(500)
     windows.lines(KEY, doc, 200, BUDGET)

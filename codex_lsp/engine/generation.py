@@ -166,7 +166,7 @@ class Generator:
                 if cut is not None:
                     return FinishReason.STOP, text[:cut]
                 run.on_partial(text)
-                if run.n_decoded >= run.request.n_predict or len(slot.tokens) + 1 >= self._model.n_ctx:
+                if run.n_decoded >= run.request.n_predict:
                     return FinishReason.LENGTH, text
                 if ended := run.ended():
                     return ended, text

@@ -30,7 +30,7 @@ class FinishReason(StrEnum):
 
     END = "end"  # the model said so: an end-of-text or FIM token
     STOP = "stop"  # one of our rules in `stop` cut it
-    LENGTH = "length"  # n_predict tokens, or no room left in the context
+    LENGTH = "length"  # n_predict tokens, or half the context if that is less
     DEADLINE = "deadline"  # time is over; the text is what was ready
     CANCELLED = "cancelled"  # nobody waits any more
 

@@ -35,13 +35,12 @@ class Scheduler:
             self._jobs[job.id] = job
             self._changed.notify()
 
-    def cancel(self, job_id: int) -> Job | None:
-        """Mark a job as unwanted; returns it when it never ran, so that its end can be reported at once."""
+    def cancel(self, job_id: int) -> None:
+        """Forget a waiting job, or tell the running one; any other is over already."""
         with self._changed:
             if self._running is not None and self._running.id == job_id:
                 self._running.cancelled = True
-                return None
-            return self._jobs.pop(job_id, None)
+            self._jobs.pop(job_id, None)
 
     def next(self) -> Job:
         """The oldest waiting job; blocks until there is one."""

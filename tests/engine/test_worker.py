@@ -44,7 +44,7 @@ def worker(tiny_gguf: Path) -> Iterator[Pipe]:
     )
     with process:
         pipe = Pipe(process)
-        pipe.send({"type": "load", "config": asdict(EngineConfig(str(tiny_gguf), 1024, n_threads=1))})
+        pipe.send({"type": "load", "config": asdict(EngineConfig(str(tiny_gguf), 2048, n_threads=1))})
         pipe.until("ready")
         yield pipe
         process.kill()
