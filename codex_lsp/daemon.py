@@ -237,16 +237,17 @@ def _listener(path: Path) -> Iterator[socket.socket]:
     # We hold the lock, so whatever lies here was left by a daemon that did not end well.
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    old_umask = os.umask(0o177)
-    try:
-        listener.bind(str(path))
-    finally:
-        os.umask(old_umask)
-    listener.listen(64)
-    try:
-        yield listener
-    finally:
-        path.unlink(missing_ok=True)
+    with listener:
+        old_umask = os.umask(0o177)
+        try:
+            listener.bind(str(path))
+        finally:
+            os.umask(old_umask)
+        listener.listen(64)
+        try:
+            yield listener
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def _log_to_file() -> None:
