@@ -7,7 +7,8 @@ import pytest
 
 from codex_lsp.engine.request import EngineStatus, ModelUnusable
 from tests.fakes_engine import INFO, READY, FakeEngine
-from tests.lsp.conftest import NEVER, Connect, Editor, FakeControl
+from tests.lsp.conftest import Connect, FakeControl
+from tests.lsp.editor import NEVER, Editor
 
 CREATE, PROGRESS, SHOWN = "window/workDoneProgress/create", "$/progress", "window/showMessage"
 WITH_PROGRESS = {"window": {"workDoneProgress": True}}

@@ -7,7 +7,8 @@ import pytest
 
 from codex_lsp.engine.request import EngineDied
 from tests.fakes_engine import FakeEngine
-from tests.lsp.conftest import AUTOMATIC, CANCELLED, INVOKED, URI, Connect, code_of
+from tests.lsp.conftest import Connect
+from tests.lsp.editor import AUTOMATIC, CANCELLED, INVOKED, URI, code_of
 
 ENCODINGS = ("utf-8", "utf-16", "utf-32")
 

@@ -6,16 +6,8 @@ from typing import Any
 import pytest
 
 from tests.fakes_engine import FakeEngine
-from tests.lsp.conftest import (
-    CANCELLED,
-    INVALID_PARAMS,
-    INVALID_REQUEST,
-    NEVER,
-    URI,
-    Connect,
-    FakeControl,
-    code_of,
-)
+from tests.lsp.conftest import Connect, FakeControl
+from tests.lsp.editor import CANCELLED, INVALID_PARAMS, INVALID_REQUEST, NEVER, URI, code_of
 
 
 class TestInitialize:

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from tests.fakes_engine import FakeEngine
-from tests.lsp.conftest import NEVER, Connect, Editor
+from tests.lsp.conftest import Connect
+from tests.lsp.editor import NEVER, Editor
 
 SHOWN = "window/showMessage"
 
