@@ -14,6 +14,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
+from codex_lsp.engine import messages
 from codex_lsp.engine.messages import Message
 from codex_lsp.engine.process import MAX_DEATHS_WHILE_LOADING, EngineProcess
 from codex_lsp.engine.request import (
@@ -265,6 +266,25 @@ async def test_closing_ends_the_process_and_what_is_pending(life: Life) -> None:
     assert (life.engine.status.state, life.engine.status.pid) == ("stopped", None)
     with pytest.raises(ModelUnusable, match="not running"):
         await life.complete()
+
+
+async def test_closing_before_its_death_was_noticed_is_no_error(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
+    read_async = messages.read_async
+
+    async def read_but_never_see_the_end(stream: asyncio.StreamReader) -> Message | None:
+        message = await read_async(stream)
+        if message is None:
+            await asyncio.Event().wait()
+        return message
+
+    monkeypatch.setattr(messages, "read_async", read_but_never_see_the_end)
+    await life.ready()
+    process = life.engine._process
+    assert process is not None
+    life.signal(signal.SIGKILL)
+    await process.wait()
+    await life.engine.close()
+    assert life.engine.status.state == "stopped"
 
 
 async def test_closing_while_it_starts_leaves_nothing_behind(tiny_gguf: Path, tmp_path: Path) -> None:

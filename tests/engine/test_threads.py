@@ -1,6 +1,7 @@
 """The thread governor on a machine of made-up speed: it finds the quicker count, follows a change, and looks rarely."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
@@ -47,6 +48,28 @@ def test_a_core_that_is_taken_and_given_back_is_noticed() -> None:
     run(governor, clock, FREE.__getitem__, 20)
     spent = run(governor, clock, FREE.__getitem__, 60)
     assert spent[2] > 0.9 * sum(spent.values())
+
+
+def test_a_core_that_is_taken_is_noticed_within_a_few_tokens() -> None:
+    clock = FakeClock()
+    governor = ThreadGovernor(2, 2, clock)
+    run(governor, clock, FREE.__getitem__, 10)
+    run(governor, clock, BUSY.__getitem__, 0.5)
+    assert governor.n_threads == 1
+
+
+def test_looking_at_a_bad_count_takes_a_twentieth_of_the_time_and_one_step() -> None:
+    clock = FakeClock()
+    governor = ThreadGovernor(2, 2, clock)
+    taken: list[int] = []
+
+    def cost(n_threads: int) -> float:
+        taken.append(n_threads)
+        return {1: 0.05, 2: 0.5}[n_threads]
+
+    spent = run(governor, clock, cost, 300)
+    assert 0 < spent[2] < sum(spent.values()) / 20
+    assert (2, 2) not in pairwise(taken), "a look that turns out badly is broken off"
 
 
 def test_one_core_has_nothing_to_choose() -> None:
