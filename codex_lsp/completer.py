@@ -132,7 +132,8 @@ class Completer:
             text = postprocess.fit(partial.text, snapshot, FinishReason.DEADLINE)
             return replace(record, text=text, source="engine", refusal=Refusal.ENGINE_DIED, detail=str(error))
         text = postprocess.fit(completion.text, snapshot, completion.finish_reason)
-        if completion.finish_reason in (FinishReason.END, FinishReason.STOP):
+        # What the deadline cut says more about this machine's load just now than about the place.
+        if completion.finish_reason is not FinishReason.DEADLINE:
             self._cache.put(self._digest(ask, snapshot, shape), text)
         _log_completion(record.id, completion)
         return replace(record, text=text, source="engine", completion=completion)

@@ -160,6 +160,14 @@ class TestCache:
         assert (record.text, record.source, record.refusal) == ("", "memory", Refusal.NOTHING)
         assert len(engine.requests) == 1
 
+    async def test_what_the_length_cut_is_kept(self, editor: Editor, engine: FakeEngine) -> None:
+        engine.answer = completion("first second", FinishReason.LENGTH)
+        editor.open("x = █\n")
+        assert (await editor.ask()).text == "first"
+        editor.open("x = █\n", key="another window")
+        record = await editor.ask()
+        assert (record.text, record.source) == ("first", "memory")
+
     async def test_what_a_deadline_cut_is_not_kept(self, editor: Editor, engine: FakeEngine) -> None:
         engine.answer = completion("first second", FinishReason.DEADLINE)
         editor.open("x = █\n")
