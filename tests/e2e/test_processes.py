@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from tests.e2e.conftest import Home, Start, kill, wait_for_end
-from tests.lsp.editor import CANCELLED
+from tests.lsp.editor import AUTOMATIC, CANCELLED
 
 TEXT = "import os\nx = █"
 
@@ -157,6 +157,37 @@ class TestCost:
         status = await editor.call("codexLsp/status", {})
         assert psutil.Process(editor.process.pid).memory_info().rss < 15e6
         assert psutil.Process(status["pid"]).memory_info().rss < 90e6
+
+    async def test_a_key_costs_what_was_typed_and_not_the_window(self, shared_home: Home, start: Start) -> None:
+        editor = await start(shared_home)
+        editor.open("value = compute(1, 2)\n" * 60 + "█\nprint(value)\n" * 3)
+        await editor.complete()
+        before = (await editor.call("codexLsp/status", {}))["requests"]
+        keys = "total = compare(value, other_value)"
+        for key in keys:
+            editor.type(key)
+            await editor.complete()
+        after = (await editor.call("codexLsp/status", {}))["requests"]
+        n_asked = after["from_engine"] - before["from_engine"]
+        assert n_asked > len(keys) / 2
+        assert (after["tokens_prefilled"] - before["tokens_prefilled"]) / n_asked < 8
+
+    async def test_500_keys_with_cancels(self, shared_home: Home, start: Start) -> None:
+        editor = await start(shared_home)
+        editor.open(TEXT)
+        answers = []
+        for n in range(500):
+            editor.type("abcdefghij "[n % 11])
+            request_id, answer = editor.ask(trigger=AUTOMATIC)
+            answers.append(answer)
+            if n % 3 == 0:
+                editor.notify("$/cancelRequest", {"id": request_id})
+            if n % 10 == 0:
+                await asyncio.sleep(0.001)
+        editor.type("(")
+        assert await editor.texts(trigger=AUTOMATIC)
+        outcomes = await asyncio.gather(*answers, return_exceptions=True)
+        assert {getattr(outcome, "code", None) for outcome in outcomes} <= {CANCELLED, None}
 
     async def test_a_second_editor_is_there_at_once(self, shared_home: Home, start: Start) -> None:
         await start(shared_home)
