@@ -247,11 +247,6 @@ def _kill(process: asyncio.subprocess.Process) -> None:
         process.kill()
 
 
-def _kill(process: asyncio.subprocess.Process) -> None:
-    with contextlib.suppress(ProcessLookupError):  # it has ended by itself a moment ago
-        process.kill()
-
-
 def model_id(config: EngineConfig) -> str:
     """The model file with what changes its answers: another file under the same name is another model."""
     try:
