@@ -11,6 +11,7 @@ from codex_lsp.context.window import (
     MAX_TOKENS,
     MIN_TOKENS,
     REFILL_SHARE,
+    WHOLE_SHARE,
     Budget,
     Windows,
     affordable_tokens,
@@ -46,6 +47,13 @@ def test_the_suffix_is_as_long_as_its_part() -> None:
 def test_the_first_window_leaves_room_to_type() -> None:
     first, _ = Windows().lines(KEY, document(500), 200, BUDGET)
     assert first == 200 - int(40 * REFILL_SHARE)
+
+
+def test_a_file_that_nearly_fills_the_window_is_taken_from_its_first_line() -> None:
+    doc = document(500)
+    fits = int(40 * WHOLE_SHARE)
+    assert Windows().lines(KEY, doc, fits, BUDGET)[0] == 0
+    assert Windows().lines(KEY, doc, fits + 1, BUDGET)[0] == fits + 1 - int(40 * REFILL_SHARE)
 
 
 def test_typing_down_four_hundred_lines_moves_the_start_rarely_and_far() -> None:
