@@ -79,7 +79,9 @@ class FakeModel:
     def piece(self, token: int) -> bytes:
         return bytes([token])
 
-    def decode(self, seq_id: int, n_past: int, tokens: Sequence[int], *, sample: bool, n_threads: int) -> int | None:
+    def decode(
+        self, seq_id: int, n_past: int, tokens: Sequence[int], *, sample: bool, start: bytes, n_threads: int
+    ) -> int | None:
         step = Step(seq_id, n_past, tuple(tokens), sample)
         self.before_step(step)
         self.steps.append(step)
@@ -90,6 +92,8 @@ class FakeModel:
             raise Overfull
         if not sample:
             return None
+        if start:
+            return start[0]
         if self.script is not None:
             return next(self.script, END)
         return LETTERS[zlib.crc32(repr(self.held[seq_id]).encode()) % len(LETTERS)]

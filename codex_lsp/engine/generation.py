@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from codex_lsp.engine.fim import Template
-from codex_lsp.engine.healing import Held, hold_back
+from codex_lsp.engine.healing import Held, split_indentation
 from codex_lsp.engine.kv_cache import KVCache, Memory, Slot
 from codex_lsp.engine.request import Completion, FinishReason, OnPartial, Request
 from codex_lsp.engine.stop import StopRules
@@ -23,6 +23,8 @@ from codex_lsp.engine.threads import ThreadGovernor
 # A slice should take about this long, so that a cancel is noticed soon and a slice is still worth its overhead.
 SLICE_S = 0.25
 MIN_SLICE, MAX_SLICE = 16, 512
+# No token of a code model's vocabulary is longer.
+MAX_TOKEN_CHARS = 256
 # How much a new measurement of speed counts against the older ones.
 SPEED_WEIGHT = 0.3
 
@@ -46,8 +48,10 @@ class Model(Memory, Protocol):
         """The bytes the token stands for."""
         ...
 
-    def decode(self, seq_id: int, n_past: int, tokens: Sequence[int], *, sample: bool, n_threads: int) -> int | None:
-        """Append tokens to a sequence; the likeliest next token if asked for."""
+    def decode(
+        self, seq_id: int, n_past: int, tokens: Sequence[int], *, sample: bool, start: bytes, n_threads: int
+    ) -> int | None:
+        """Append tokens to a sequence; the likeliest next token that agrees with `start`, if asked for."""
         ...
 
 
@@ -95,14 +99,14 @@ class Generator:
         # More would leave no room for the prompt.
         request = replace(request, n_predict=min(request.n_predict, self._model.n_ctx // 2))
         run = _Run(request, received_at, cancelled, on_partial, self._clock)
-        prefix, held = hold_back(request.prefix)
+        prefix, held = self._hold_back(request.prefix)
         prompt = self._fit(prefix, request)
         if ended := run.ended():
             return run.completion(ended, "", n_prompt=len(prompt))
         slot = self._kv_cache.acquire(prompt, request.n_predict)
         try:
             run.n_reused = len(slot.tokens)
-            token = self._prefill(slot, prompt, run)
+            token = self._prefill(slot, prompt, held, run)
             if token is None:
                 return run.completion(run.ended() or FinishReason.DEADLINE, "", n_prompt=len(prompt))
             reason, text = self._decode(slot, token, held, run)
@@ -111,6 +115,18 @@ class Generator:
             self._kv_cache.clear()
             raise
         return run.completion(reason, text, n_prompt=len(prompt))
+
+    def _hold_back(self, prefix: str) -> tuple[str, Held]:
+        """The prefix to prompt with, and what of it the answer is to begin with."""
+        prefix, indentation = split_indentation(prefix)
+        if not prefix or prefix.endswith("\n"):
+            return prefix, Held(indentation=indentation)
+        # A token is shorter than this; the rest of the prefix need not be tokenized twice.
+        last = self._model.piece(self._model.tokenize(prefix[-MAX_TOKEN_CHARS:])[-1])
+        text = last.decode("utf-8", "replace")
+        if not prefix.endswith(text) or "\n" in text:
+            return prefix, Held()
+        return prefix[: -len(text)], Held(token=last)
 
     def _fit(self, prefix: str, request: Request) -> list[int]:
         """The prompt's tokens. The window was chosen to fit; text of odd density is cut here to be sure."""
@@ -130,7 +146,7 @@ class Generator:
         # An empty file has an empty prompt in prefix order, and llama.cpp needs one token to predict from.
         return tokens or self._model.tokenize("\n")
 
-    def _prefill(self, slot: Slot, prompt: Sequence[int], run: "_Run") -> int | None:
+    def _prefill(self, slot: Slot, prompt: Sequence[int], held: Held, run: "_Run") -> int | None:
         """Bring the slot up to the whole prompt; the first token of the middle, or None if the run ended first."""
         began = self._clock()
         token = None
@@ -140,7 +156,7 @@ class Generator:
             n_past = len(slot.tokens)
             piece = prompt[n_past : n_past + self.speed.slice]
             last = n_past + len(piece) == len(prompt)
-            token = self._step(slot, piece, sample=last)
+            token = self._step(slot, piece, sample=last, start=held.token)
             run.n_prefilled += len(piece)
         run.prefill_ms = (self._clock() - began) * 1000
         return token
@@ -149,7 +165,7 @@ class Generator:
         """Decode the middle until the model, a rule, the length, the deadline or a cancel ends it."""
         rules = StopRules.of(run.request.suffix, run.request.single_line, run.request.base_indent)
         utf8 = codecs.getincrementaldecoder("utf-8")("replace")
-        answer = text = ""
+        answer, written, text, n_healing = b"", "", "", 0
         began = self._clock()
         run.saw_first_token()
         try:
@@ -157,8 +173,12 @@ class Generator:
                 if self._model.is_end(token):
                     return FinishReason.END, text
                 run.n_decoded += 1
-                answer += utf8.decode(self._model.piece(token))
-                after = held.take_off(answer)
+                piece = self._model.piece(token)
+                missing = held.missing(answer)
+                n_healing += bool(missing)
+                answer += piece
+                written += utf8.decode(piece[len(missing) :])
+                after = held.take_off(written)
                 if after is None:
                     return FinishReason.STOP, ""
                 text = after
@@ -166,24 +186,26 @@ class Generator:
                 if cut is not None:
                     return FinishReason.STOP, text[:cut]
                 run.on_partial(text)
-                if run.n_decoded >= run.request.n_predict:
+                if run.n_decoded - n_healing >= run.request.n_predict:
                     return FinishReason.LENGTH, text
                 if ended := run.ended():
                     return ended, text
-                following = self._step(slot, [token], sample=True)
+                following = self._step(slot, [token], sample=True, start=held.missing(answer))
                 if following is None:
                     raise RuntimeError("a sampled decode gives a token")
                 token = following
         finally:
             self.speed.saw_decode(run.n_decoded - 1, self._clock() - began)
 
-    def _step(self, slot: Slot, tokens: Sequence[int], *, sample: bool) -> int | None:
-        """Append tokens to a slot, timed; the likeliest next token if asked for."""
+    def _step(self, slot: Slot, tokens: Sequence[int], *, sample: bool, start: bytes) -> int | None:
+        """Append tokens to a slot, timed; the likeliest next token that agrees with `start`, if asked for."""
         # A few tokens cost about what one does: they are no measure of how a long slice runs.
         long = len(tokens) >= MIN_SLICE
         threads = self._prefill_threads if long else self._decode_threads
         began = self._clock()
-        token = self._model.decode(slot.seq_id, len(slot.tokens), tokens, sample=sample, n_threads=threads.n_threads)
+        token = self._model.decode(
+            slot.seq_id, len(slot.tokens), tokens, sample=sample, start=start, n_threads=threads.n_threads
+        )
         seconds = self._clock() - began
         slot.tokens += tokens
         if long:

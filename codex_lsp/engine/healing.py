@@ -1,47 +1,71 @@
-"""The white space before the cursor, held back from the prompt and taken off the answer.
+"""The text right before the cursor, held back from the prompt and asked for again.
 
-Tokenizers keep white space together with the word that follows: an indented `return` is "␣␣␣" and "␣return". A prompt
-that ends in the four spaces the editor typed asks for a split the model has never seen, and it indents once more or
-writes something else. So the prompt ends before that white space, and the model writes it again:
+People stop typing in the middle of what the model knows as one token: `self.` is "self" and the beginning of ".name",
+the four spaces before a `return` are "␣␣␣" and the beginning of "␣return". A prompt that ends there asks for a split
+the model has never seen. So the prompt ends a token earlier, and the answer is made to begin with what was held back:
 
-    prompt   def area(r):⏎              held  ␣␣␣␣
-    answer   ␣␣␣␣return 3.14 * r        shown return 3.14 * r
+    typed    return self.          prompt  return self       held  .
+    answer   .balance              shown   balance
 
-An answer that indents less than what is held wants to leave the block: there is nothing to say at this cursor.
+An indentation is held back but not forced: an answer that indents less wants to leave the block, and then there is
+nothing to say at this cursor.
 """
 
+from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """White space that stands before the cursor; `indentation` when the line has nothing else before it."""
+    """What the prompt leaves out: either the bytes of a `token`, or the `indentation` of an otherwise empty line."""
 
-    text: str
-    indentation: bool
+    token: bytes = b""
+    indentation: str = ""
 
-    def take_off(self, answer: str) -> str | None:
-        """What of the answer comes after the held white space; None when the model leaves the block."""
+    def missing(self, answer: bytes) -> bytes:
+        """What the answer still has to say before it goes beyond the held token."""
+        return self.token[len(answer) :]
+
+    def take_off(self, text: str) -> str | None:
+        """What of an answer comes after the held indentation; None when the model leaves the block."""
         if not self.indentation:
-            return answer.removeprefix(_shared(self.text, answer))
-        answer = answer.lstrip("\n")
-        if answer.startswith(self.text):
-            return answer[len(self.text) :]
-        rest = answer.lstrip(" \t")
+            return text
+        text = text.lstrip("\n")
+        if text.startswith(self.indentation):
+            return text[len(self.indentation) :]
+        rest = text.lstrip(" \t")
         if not rest:
             return ""
         # Tabs answered with spaces, or the other way round, still say how deep the line is meant to be.
-        return rest if len(answer) - len(rest) >= len(self.text) else None
+        return rest if len(text) - len(rest) >= len(self.indentation) else None
 
 
-def hold_back(prefix: str) -> tuple[str, Held]:
-    """The prefix without the white space at its end, and that white space."""
+def split_indentation(prefix: str) -> tuple[str, str]:
+    """The prefix without the indentation it ends in, and that indentation; "" when the line has text already."""
     kept = prefix.rstrip(" \t")
-    return kept, Held(prefix[len(kept) :], indentation=kept.endswith("\n") or not kept)
+    return (prefix, "") if kept and not kept.endswith("\n") else (kept, prefix[len(kept) :])
 
 
-def _shared(held: str, answer: str) -> str:
-    n = 0
-    while n < min(len(held), len(answer)) and held[n] == answer[n]:
-        n += 1
-    return held[:n]
+class PieceIndex:
+    """All tokens of a vocabulary by their bytes, to find those an answer may begin with."""
+
+    def __init__(self, pieces: Iterable[tuple[bytes, int]]) -> None:
+        by_piece = sorted((piece, token) for piece, token in pieces if piece)
+        self._pieces = [piece for piece, _ in by_piece]
+        self._tokens = [token for _, token in by_piece]
+
+    def compatible(self, start: bytes) -> list[int]:
+        """The tokens that begin with `start`, and those that are a beginning of it."""
+        first, last = self._range(start)
+        found = self._tokens[first:last]
+        for length in range(1, len(start)):
+            at = bisect_left(self._pieces, start[:length])
+            if at < len(self._pieces) and self._pieces[at] == start[:length]:
+                found.append(self._tokens[at])
+        return found
+
+    def _range(self, start: bytes) -> tuple[int, int]:
+        first = bisect_left(self._pieces, start)
+        # 0xff is in no UTF-8 text, so this is past every piece that begins with `start`.
+        return first, bisect_left(self._pieces, start + b"\xff" * 8, lo=first)

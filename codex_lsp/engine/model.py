@@ -17,12 +17,15 @@ import psutil
 from llama_cpp import llama_cpp as c
 
 from codex_lsp.engine import fim
+from codex_lsp.engine.healing import PieceIndex
 from codex_lsp.engine.kv_cache import N_SLOTS
 from codex_lsp.engine.probe import Probe
 from codex_lsp.engine.request import EngineConfig, ModelInfo, ModelUnusable
 
 # The most tokens one llama_decode takes; prefill slices are smaller on slow machines.
 N_BATCH = 512
+# The longest tokens are runs of spaces.
+MAX_PIECE_BYTES = 256
 # ggml's log levels, from ggml.h.
 LOG_WARN, LOG_ERROR = 3, 4
 
@@ -47,6 +50,7 @@ class LlamaModel:
         log = _LlamaLog()
         self._model = _load(path, config, on_progress, log)
         self._vocab = c.llama_model_get_vocab(self._model)
+        self._buffer = ctypes.create_string_buffer(MAX_PIECE_BYTES)
         self._context = _new_context(self._model, config, log)
         self._memory = c.llama_get_memory(self._context)
         self._sampler = c.llama_sampler_init_greedy()
@@ -54,6 +58,8 @@ class LlamaModel:
         self.n_ctx: int = c.llama_n_ctx(self._context)
         self.n_threads = n_threads(config)
         self.template = fim.detect(self, config.fim_order)
+        n_vocab = c.llama_vocab_n_tokens(self._vocab)
+        self._pieces = PieceIndex((self._piece(token), token) for token in range(n_vocab))
         self.info = self._describe(path, config, (time.perf_counter() - began) * 1000)
 
     # Vocabulary
@@ -81,15 +87,20 @@ class LlamaModel:
     @functools.lru_cache(maxsize=4096)  # noqa: B019 - one model per process, as old as the process
     def piece(self, token: int) -> bytes:
         """The bytes a token stands for; several tokens may share one UTF-8 character."""
-        buffer = ctypes.create_string_buffer(256)
-        length = c.llama_token_to_piece(self._vocab, token, buffer, len(buffer), 0, False)
-        return buffer.raw[: max(0, length)]
+        return self._piece(token)
+
+    def _piece(self, token: int) -> bytes:
+        length = c.llama_token_to_piece(self._vocab, token, self._buffer, MAX_PIECE_BYTES, 0, False)
+        return self._buffer.raw[:length] if length > 0 else b""
 
     # Decoding
 
-    def decode(self, seq_id: int, n_past: int, tokens: Sequence[int], *, sample: bool, n_threads: int) -> int | None:
+    def decode(
+        self, seq_id: int, n_past: int, tokens: Sequence[int], *, sample: bool, start: bytes, n_threads: int
+    ) -> int | None:
         """Append `tokens` (at most `N_BATCH`) to a sequence that holds `n_past`; the likeliest next one if asked.
 
+        That one begins with `start`, or is a beginning of it, wherever the vocabulary has such a token.
         Raises DecodeFailed.
         """
         c.llama_set_n_threads(self._context, n_threads, n_threads)
@@ -108,6 +119,9 @@ class LlamaModel:
         if not sample:
             c.llama_synchronize(self._context)
             return None
+        if start and (allowed := self._pieces.compatible(start)):
+            logits = c.llama_get_logits_ith(self._context, -1)
+            return max(allowed, key=lambda token: float(logits[token]))
         return int(c.llama_sampler_sample(self._sampler, self._context, -1))
 
     def truncate(self, seq_id: int, n_past: int) -> bool:

@@ -71,11 +71,11 @@ def test_the_end_is_the_vocabularys_end_token_and_every_marker(tiny: LlamaModel)
 def test_a_decode_at_a_wrong_position_is_an_error_and_not_the_end(tiny: LlamaModel) -> None:
     tiny.truncate(0, 0)
     tokens = tiny.tokenize("import os")
-    first = tiny.decode(0, 0, tokens, sample=True, n_threads=1)
+    first = tiny.decode(0, 0, tokens, sample=True, start=b"", n_threads=1)
     with pytest.raises(DecodeFailed):
-        tiny.decode(0, 1, tokens, sample=True, n_threads=1)
+        tiny.decode(0, 1, tokens, sample=True, start=b"", n_threads=1)
     tiny.truncate(0, 0)
-    assert tiny.decode(0, 0, tokens, sample=True, n_threads=1) == first
+    assert tiny.decode(0, 0, tokens, sample=True, start=b"", n_threads=1) == first
 
 
 # Templates
