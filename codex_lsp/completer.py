@@ -16,8 +16,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from codex_lsp import __version__, policy, postprocess
 from codex_lsp import cache as caching
-from codex_lsp import policy, postprocess
 from codex_lsp.cache import CompletionCache
 from codex_lsp.context.window import Budget, Windows, affordable_tokens, lines_around
 from codex_lsp.document import Document, Position, PositionEncoding, Snapshot
@@ -163,7 +163,8 @@ class Completer:
         return max(1, min(wanted, room))
 
     def _digest(self, ask: Ask, snapshot: Snapshot, shape: Shape) -> str:
-        return caching.digest(snapshot, self._engine.status.model_id, shape, ask.settings.max_tokens)
+        # The version, because a new one may ask the same model differently.
+        return caching.digest(snapshot, __version__, self._engine.status.model_id, shape, ask.settings.max_tokens)
 
     def _count(self, record: Record) -> None:
         self.counts["answered"] += 1
