@@ -51,6 +51,7 @@ FAMILIES = (
         prefix="<|fim_prefix|>",
         suffix="<|fim_suffix|>",
         middle="<|fim_middle|>",
+        # Exact answers to 80 single-line holes of HumanEval-Infilling, 0.5B instruct Q4_K_M: spm2 46, psm 29.
         order="spm2",
         stops=("<|fim_pad|>", "<|repo_name|>", "<|file_sep|>", "<|endoftext|>", "<|im_start|>", "<|im_end|>"),
     ),
