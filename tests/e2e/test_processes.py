@@ -1,6 +1,7 @@
 """Proxies, a daemon and an engine as processes: who shares what, and what happens when one of them dies."""
 
 import asyncio
+import itertools
 import os
 import signal
 import time
@@ -12,7 +13,12 @@ import pytest
 from tests.e2e.conftest import Home, Start, kill, wait_for_end
 from tests.lsp.editor import AUTOMATIC, CANCELLED
 
-TEXT = "import os\nx = █"
+_numbers = itertools.count()
+
+
+def fresh() -> str:
+    """A text that no test has asked about before: the cache on disk outlives a daemon."""
+    return f"import os\nx_{next(_numbers)} = █"
 
 
 def mode(path: str | Path) -> int:
@@ -24,7 +30,7 @@ class TestSharing:
     async def test_two_editors_share_a_daemon_and_an_engine(self, shared_home: Home, start: Start) -> None:
         one, other = await start(shared_home, "one"), await start(shared_home, "other")
         for editor in (one, other):
-            editor.open(TEXT)
+            editor.open(fresh())
             assert await editor.texts()
         status = shared_home.status()
         assert sorted(status["connections"]) == ["one", "other"]
@@ -36,7 +42,7 @@ class TestSharing:
         await one.call("shutdown")
         one.notify("exit")
         assert await one.ended() == (0, "")
-        other.open(TEXT)
+        other.open(fresh())
         assert await other.texts()
 
     async def test_editors_opened_at_the_same_moment_start_one_daemon(self, cold_home: Home, start: Start) -> None:
@@ -79,7 +85,7 @@ class TestEnds:
 class TestKilled:
     async def test_the_engine_under_a_request(self, shared_home: Home, start: Start) -> None:
         editor = await start(shared_home)
-        editor.open(TEXT)
+        editor.open(fresh())
         assert await editor.texts()
         engine = (await editor.call("codexLsp/status", {}))["engine"]
         os.kill(engine["pid"], signal.SIGSTOP)  # so that the request is surely on its way when it dies
@@ -97,7 +103,7 @@ class TestKilled:
 
     async def test_the_daemon_under_a_request(self, shared_home: Home, start: Start) -> None:
         editor = await start(shared_home)
-        editor.open(TEXT)
+        editor.open(fresh())
         assert await editor.texts()
         status = await editor.call("codexLsp/status", {})
         engine = psutil.Process(status["engine"]["pid"])
@@ -113,7 +119,7 @@ class TestKilled:
         os.kill(engine.pid, signal.SIGCONT)
         assert mode(status["socket"])  # stale: nobody was there to remove it
         editor = await start(shared_home)
-        editor.open(TEXT)
+        editor.open(fresh())
         assert await editor.texts()
         assert (await editor.call("codexLsp/status", {}))["pid"] != status["pid"]
         await asyncio.to_thread(wait_for_end, engine.pid)
@@ -150,7 +156,7 @@ class TestPrivacy:
 class TestCost:
     async def test_memory(self, shared_home: Home, start: Start) -> None:
         editor = await start(shared_home)
-        editor.open("value = compute(1, 2)\n" * 20_000 + TEXT)
+        editor.open("value = compute(1, 2)\n" * 20_000 + fresh())
         for key in "compute(1, 2, 3)":
             editor.type(key)
             await editor.complete()
@@ -174,7 +180,7 @@ class TestCost:
 
     async def test_500_keys_with_cancels(self, shared_home: Home, start: Start) -> None:
         editor = await start(shared_home)
-        editor.open(TEXT)
+        editor.open(fresh())
         answers = []
         for n in range(500):
             editor.type("abcdefghij "[n % 11])
@@ -198,7 +204,7 @@ class TestCost:
 
 async def test_without_a_model_there_is_one_message_and_no_suggestion(home_without_model: Home, start: Start) -> None:
     editor = await start(home_without_model)
-    editor.open(TEXT)
+    editor.open(fresh())
     assert await editor.complete() == {"items": []}
     (told,) = await editor.heard("window/showMessage")
     assert "codex-lsp model pull" in told["message"]
