@@ -1,5 +1,6 @@
 """A model without llama.cpp and a clock without time, for tests of what is built on them."""
 
+import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,8 @@ from codex_lsp.engine.kv_cache import N_SLOTS
 from codex_lsp.engine.request import FimOrder
 
 PRE, SUF, MID, END = 1001, 1002, 1003, 1004
+# This and n more is the token of n spaces.
+SPACES = 2000
 # What the model writes when it has no script: lines of a few words, never an end.
 LETTERS = b"abcdefghijklmnop    \n"
 
@@ -47,9 +50,9 @@ class FakeClock:
 class FakeModel:
     """A `generation.Model` that keeps real account of what its KV memory holds.
 
-    Every byte is a token. What it writes depends on all the tokens that a sequence holds, so a wrong cache
-    gives a wrong text; after `says` it writes that instead, and then ends. `before_step` is called with each
-    step before it is done: to cancel, to let time pass, or to fail.
+    Every byte is a token, and so is a run of spaces. What it writes depends on all the tokens that a sequence
+    holds, so a wrong cache gives a wrong text; after `says` it writes that instead, and then ends. `before_step`
+    is called with each step before it is done: to cancel, to let time pass, or to fail.
     """
 
     template: Template = field(default_factory=lambda: template("psm"))
@@ -71,13 +74,14 @@ class FakeModel:
         return sum(len(step.tokens) for step in self.steps)
 
     def tokenize(self, text: str) -> list[int]:
-        return list(text.encode())
+        runs = re.findall(rb" {2,}|.", text.encode("utf-8", "replace"), re.DOTALL)
+        return [run[0] if len(run) == 1 else SPACES + len(run) for run in runs]
 
     def is_end(self, token: int) -> bool:
         return token in self.template.stop_ids or token == END
 
     def piece(self, token: int) -> bytes:
-        return bytes([token])
+        return b" " * (token - SPACES) if token > SPACES else bytes([token])
 
     def decode(
         self, seq_id: int, n_past: int, tokens: Sequence[int], *, sample: bool, start: bytes, n_threads: int

@@ -100,10 +100,12 @@ class Generator:
         request = replace(request, n_predict=min(request.n_predict, self._model.n_ctx // 2))
         run = _Run(request, received_at, cancelled, on_partial, self._clock)
         prefix, held = self._hold_back(request.prefix)
-        prompt = self._fit(prefix, request)
+        # Healing may take a token for each byte that is held back, on top of the text.
+        n_answer = request.n_predict + len(held.token)
+        prompt = self._fit(prefix, request.suffix, n_answer)
         if ended := run.ended():
             return run.completion(ended, "", n_prompt=len(prompt))
-        slot = self._kv_cache.acquire(prompt, request.n_predict)
+        slot = self._kv_cache.acquire(prompt, n_answer)
         try:
             run.n_reused = len(slot.tokens)
             token = self._prefill(slot, prompt, held, run)
@@ -123,15 +125,15 @@ class Generator:
             return prefix, Held(indentation=indentation)
         # A token is shorter than this; the rest of the prefix need not be tokenized twice.
         last = self._model.piece(self._model.tokenize(prefix[-MAX_TOKEN_CHARS:])[-1])
-        text = last.decode("utf-8", "replace")
-        if not prefix.endswith(text) or "\n" in text:
+        text = last.decode("utf-8", "ignore")
+        whole = text != "" and text.encode() == last
+        if not whole or not prefix.endswith(text) or "\n" in text:
             return prefix, Held()
         return prefix[: -len(text)], Held(token=last)
 
-    def _fit(self, prefix: str, request: Request) -> list[int]:
+    def _fit(self, prefix: str, suffix: str, n_answer: int) -> list[int]:
         """The prompt's tokens. The window was chosen to fit; text of odd density is cut here to be sure."""
-        room = self._model.n_ctx - request.n_predict - 8
-        suffix = request.suffix
+        room = self._model.n_ctx - n_answer - 8
         prompt = self._tokens(prefix, suffix)
         while len(prompt) > room:
             prefix = prefix[len(prefix) // 4 + 1 :]

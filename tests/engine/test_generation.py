@@ -11,7 +11,7 @@ from codex_lsp.engine import fim
 from codex_lsp.engine.generation import MIN_SLICE, SLICE_S, Generator
 from codex_lsp.engine.model import LlamaModel
 from codex_lsp.engine.request import Completion, FimOrder, FinishReason, Request
-from tests.fakes import MID, PRE, SUF, FakeClock, FakeModel, Overfull, Step, template
+from tests.fakes import MID, PRE, SPACES, SUF, FakeClock, FakeModel, Overfull, Step, template
 
 PREFIX = "def area(radius):\n    return"
 SUFFIX = "\n\n\nprint(area(2))\n"
@@ -65,7 +65,7 @@ def test_a_cold_prompt_is_prefilled_whole_with_each_marker_once() -> None:
     bench = Bench()
     done = bench.complete(request(n_predict=1))
     tokens = [token for step in bench.model.steps for token in step.tokens]
-    prompt = [PRE, *PREFIX.encode()[:-1], SUF, *SUFFIX.encode(), MID]
+    prompt = [PRE, *bench.model.tokenize(PREFIX[:-1]), SUF, *bench.model.tokenize(SUFFIX), MID]
     assert tokens == [*prompt, PREFIX.encode()[-1]], "the last token of the prefix is asked for again"
     assert (done.n_reused, done.n_prefilled, done.n_prompt) == (0, len(prompt), len(prompt))
 
@@ -266,6 +266,31 @@ def test_more_to_predict_than_there_is_room_for_ends_with_the_room(n_predict: in
     done = bench.complete(request(n_predict=n_predict))
     assert done.finish_reason == FinishReason.LENGTH
     assert done.n_prompt + done.n_decoded <= 128
+
+
+@pytest.mark.parametrize("n_chars", range(30, 100, 7))
+def test_a_token_healed_in_many_steps_finds_room_in_a_full_cache(n_chars: int) -> None:
+    bench = Bench("prefix", n_ctx=160)
+    for place in "abc":
+        bench.complete(request(place * 40))
+    done = bench.complete(request("x" * n_chars + " " * 12))
+    assert (done.finish_reason, done.n_decoded) == (FinishReason.LENGTH, 8 + 12)
+
+
+@pytest.mark.parametrize("code_point", [0xFFFD, 0x1F600, 0xD83D])
+def test_a_character_that_is_no_whole_token_is_not_held_back(code_point: int) -> None:
+    bench = Bench("prefix")
+    bench.model.says("ab")
+    done = bench.complete(request(f"x = '{chr(code_point)}"))
+    assert (done.text, done.n_decoded) == ("ab", 2)
+
+
+def test_a_token_without_text_is_not_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench("prefix")
+    monkeypatch.setattr(bench.model, "tokenize", lambda text: [*text.encode(), SPACES])
+    monkeypatch.setattr(bench.model, "piece", lambda token: b"" if token == SPACES else bytes([token]))
+    done = bench.complete(request("abc", n_predict=2))
+    assert done.n_prompt == len("abc") + 1
 
 
 @pytest.mark.parametrize("order", ["psm", "spm", "spm2", "prefix"])
