@@ -36,8 +36,8 @@ class Home:
             "PYTHONPATH": str(Path(__file__).parents[2]),
         }
         (path / "config").mkdir()
-        settings = f"model = '{model}'\ndeadline_ms = 30000\n" if model else ""
-        (path / "config/config.toml").write_text(settings)
+        if model:
+            self.use(model)
 
     def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run `codex-lsp` with arguments."""
@@ -51,6 +51,11 @@ class Home:
             check=False,
             cwd=self.path,
         )
+
+    def use(self, model: Path) -> None:
+        """Set the model in the user's own settings."""
+        settings = f"model = '{model}'\ndeadline_ms = 30000\n"
+        (self.path / "config/config.toml").write_text(settings)
 
     def status(self) -> dict[str, Any]:
         """What `codex-lsp daemon status --json` says."""

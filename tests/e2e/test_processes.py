@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.e2e.conftest import Home, Start, kill, wait_for_end
+from tests.e2e.conftest import Home, Proxy, Start, kill, wait_for_end
 from tests.lsp.editor import AUTOMATIC, CANCELLED
 
 _numbers = itertools.count()
@@ -202,9 +203,41 @@ class TestCost:
         assert time.perf_counter() - began < 2.0
 
 
-async def test_without_a_model_there_is_one_message_and_no_suggestion(home_without_model: Home, start: Start) -> None:
-    editor = await start(home_without_model)
-    editor.open(fresh())
-    assert await editor.complete() == {"items": []}
-    (told,) = await editor.heard("window/showMessage")
-    assert "codex-lsp model pull" in told["message"]
+class TestModels:
+    async def test_without_one_there_is_one_message_and_the_first_one_is_taken_at_once(
+        self, home_without_model: Home, start: Start, tiny_gguf: Path
+    ) -> None:
+        editor = await start(home_without_model)
+        editor.open(fresh())
+        assert await editor.complete() == {"items": []}
+        (told,) = await editor.heard("window/showMessage")
+        assert "codex-lsp model pull" in told["message"]
+        home_without_model.use(tiny_gguf)
+        await loaded(editor, tiny_gguf)
+        assert len(editor.said("window/showMessage")) == 1
+
+    async def test_another_one_in_the_settings_needs_no_restart(
+        self, cold_home: Home, start: Start, tiny_gguf: Path
+    ) -> None:
+        editor = await start(cold_home)
+        editor.open(fresh())
+        assert await editor.texts()
+        before = await editor.call("codexLsp/status", {})
+        other = Path(shutil.copy(tiny_gguf, cold_home.path / "other.gguf"))
+        cold_home.use(other)
+        await loaded(editor, other)
+        after = await editor.call("codexLsp/status", {})
+        assert after["pid"] == before["pid"]
+        await asyncio.to_thread(wait_for_end, before["engine"]["pid"])
+
+
+async def loaded(editor: Proxy, model: Path) -> None:
+    """Type on until the daemon has noticed a change of the settings and answers with this model."""
+    async with asyncio.timeout(30):
+        while True:
+            editor.type("a")
+            answered = await editor.texts()
+            engine = (await editor.call("codexLsp/status", {}))["engine"]
+            if answered and engine["model"] and engine["model"]["path"] == str(model):
+                return
+            await asyncio.sleep(0.05)
