@@ -11,9 +11,14 @@ An indentation is held back but not forced: an answer that indents less wants to
 nothing to say at this cursor.
 """
 
+import re
 from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+BLANK_LINES = re.compile(r"(?:[ \t]*\n)+")
+# What a tab is worth when one side indents with tabs and the other with spaces.
+TAB = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +36,14 @@ class Held:
         """What of an answer comes after the held indentation; None when the model leaves the block."""
         if not self.indentation:
             return text
-        text = text.lstrip("\n")
+        text = text[_blank_lines(text) :]
+        if not text.strip():
+            return ""
         if text.startswith(self.indentation):
             return text[len(self.indentation) :]
         rest = text.lstrip(" \t")
-        if not rest:
-            return ""
         # Tabs answered with spaces, or the other way round, still say how deep the line is meant to be.
-        return rest if len(text) - len(rest) >= len(self.indentation) else None
+        return rest if _width(text[: -len(rest)]) >= _width(self.indentation) else None
 
 
 def split_indentation(prefix: str) -> tuple[str, str]:
@@ -69,3 +74,13 @@ class PieceIndex:
         first = bisect_left(self._pieces, start)
         # 0xff is in no UTF-8 text, so this is past every piece that begins with `start`.
         return first, bisect_left(self._pieces, start + b"\xff" * 8, lo=first)
+
+
+def _blank_lines(text: str) -> int:
+    """The length of the lines at the start of `text` that have nothing in them."""
+    match = BLANK_LINES.match(text)
+    return match.end() if match else 0
+
+
+def _width(white_space: str) -> int:
+    return len(white_space.expandtabs(TAB))

@@ -145,11 +145,13 @@ class EngineProcess:
         try:
             while (message := await messages.read_async(process.stdout)) is not None:
                 self._handle(message)
-        except ValueError:
-            log.exception("the engine's pipe carries something else than our messages")
         except asyncio.CancelledError:
             _kill(process)
             raise
+        except Exception:
+            # A broken stream, or a listener that failed: a fresh process is the way out of both.
+            log.exception("the engine's messages could not be handled; starting it anew")
+            _kill(process)
         finally:
             # From now on requests wait for the next process; this one would never answer them.
             if not self._failed:

@@ -63,10 +63,13 @@ class Worker:
         self._send({"type": "done", "id": job.id, "completion": asdict(completion), "speed": asdict(generator.speed)})
 
     def _receive(self) -> None:
-        while (message := messages.read(self._inbox)) is not None:
-            self._handle(message)
-        # llama.cpp may be in the middle of a long call; there is nobody left to finish it for.
-        os._exit(0)
+        try:
+            while (message := messages.read(self._inbox)) is not None:
+                self._handle(message)
+        finally:
+            # llama.cpp may be in the middle of a long call; there is nobody left to finish it for. After a message
+            # that could not be read there would be nobody to hear the next one.
+            os._exit(0)
 
     def _handle(self, message: Message) -> None:
         match message["type"]:

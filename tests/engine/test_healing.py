@@ -19,6 +19,8 @@ INDENTATION = {
     "the model leaves half of it": ("def f():\n        ", "    return 1", None),
     "an empty line comes first": ("def f():\n    ", "\n    return 1", "return 1"),
     "tabs answered with spaces": ("def f():\n\t", "    return 1", "return 1"),
+    "spaces answered with a tab": ("def f():\n    ", "\treturn 1", "return 1"),
+    "a blank line with some spaces comes first": ("def f():\n    ", "  \n    return 1", "return 1"),
     "only the indent so far": ("def f():\n    ", "  ", ""),
     "the very start of a file": ("  ", "  x", "x"),
     "a line with text in it": ("return ", " x", " x"),
