@@ -4,6 +4,7 @@ Each rule takes the text and the place it is for and gives back the text to keep
 `tests/golden` show each of them at work.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 
 from codex_lsp.document import Snapshot
@@ -60,15 +61,15 @@ def drop_lines_below(text: str, place: Place) -> str:
 
 
 def drop_line_suffix(text: str, place: Place) -> str:
-    """What stands right of the cursor is not suggested again, unless its brackets close ones the text opened."""
-    following = place.snapshot.line_suffix.rstrip()
+    """What stands right of the cursor is not suggested again, unless its brackets close others than those there."""
+    before, following = place.snapshot.line_prefix, place.snapshot.line_suffix.rstrip()
     first, newline, _ = text.partition("\n")
     if newline and following and first.endswith(following):
-        before = first.removesuffix(following)
-        if _is_not_needed(before, following):
-            return before  # the line is complete, and what the text has below it cannot stand inside the line
+        kept = first.removesuffix(following)
+        if _all_close(before + kept, following):
+            return kept  # the line is complete, and what the text has below it cannot stand inside the line
     for n in range(min(len(text), len(following)), 0, -1):
-        if text.endswith(following[:n]) and _is_not_needed(text[:-n], following[:n]):
+        if text.endswith(following[:n]) and _all_close(before + text[:-n], following):
             return text[:-n]
     return text
 
@@ -85,12 +86,13 @@ def _only_closes(line: str) -> bool:
     return not line.strip(" \t)]};,")
 
 
-def _is_not_needed(before: str, overlap: str) -> bool:
-    """Whether `before` leaves open none of the brackets that `overlap` would close."""
-    open_brackets: list[str] = []
-    for char in before:
+def _all_close(line: str, following: str) -> bool:
+    """Whether what follows closes every bracket that the line so far leaves open."""
+    still_open: Counter[str] = Counter()
+    for char in line:
         if char in PAIRS.values():
-            open_brackets.append(char)
-        elif char in PAIRS and open_brackets and open_brackets[-1] == PAIRS[char]:
-            open_brackets.pop()
-    return not any(PAIRS.get(char) in open_brackets for char in overlap)
+            still_open[char] += 1
+        elif char in PAIRS and still_open[PAIRS[char]] > 0:
+            still_open[PAIRS[char]] -= 1
+    closed = Counter(PAIRS[char] for char in following if char in PAIRS)
+    return still_open <= closed

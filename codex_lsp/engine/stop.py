@@ -22,7 +22,7 @@ MIN_REPEATED_LINE = 6
 
 @dataclass(frozen=True, slots=True)
 class StopRules:
-    """The rules for one request. `next_line` is the first line below the cursor with text in it, stripped."""
+    """The rules for one request. `next_line` is the first line below the cursor with text in it, with its indent."""
 
     single_line: bool
     base_indent: int | None
@@ -32,7 +32,7 @@ class StopRules:
     def of(cls, suffix: str, single_line: bool, base_indent: int | None) -> "StopRules":
         """The rules for a hole that `suffix` follows."""
         _, _, below = suffix.partition("\n")
-        next_line = next((line.strip() for line in below.split("\n") if line.strip()), "")
+        next_line = next((line.rstrip() for line in below.split("\n") if line.strip()), "")
         return cls(single_line, base_indent, next_line)
 
     def cut(self, text: str) -> int | None:
@@ -64,7 +64,7 @@ class StopRules:
     def _outside(self, line: str, finished: bool, blank_before: bool, text_before: str) -> str | None:
         """Whether this line with text in it ends the completion: "before" it, "after" it, or not (None)."""
         stripped = line.strip()
-        if finished and len(stripped) >= MIN_REPEATED_LINE and stripped == self.next_line:
+        if finished and len(stripped) >= MIN_REPEATED_LINE and line.rstrip() == self.next_line:
             return "before"
         if self.base_indent is None:
             return None

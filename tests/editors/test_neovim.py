@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -107,29 +108,26 @@ def test_two_editors_share_one_model_and_one_may_leave(
     start_neovim: StartNeovim, environment: dict[str, str], tmp_path: Path
 ) -> None:
     first, second = start_neovim(), start_neovim()
-    open_temperatures(first, tmp_path)
-    first.settled_ghost()
-    open_temperatures(second, tmp_path)
-    second.settled_ghost()
-    daemon = daemon_process(environment)
-    assert len(daemon.children()) == 1, "one engine process, so one model in memory"
+    for neovim in (first, second):
+        open_temperatures(neovim, tmp_path)
+        neovim.settled_ghost()
+    daemon = daemon_status(environment)
+    assert daemon["connections"] == ["Neovim", "Neovim"]
+    assert len(psutil.Process(daemon["pid"]).children()) == 1, "one engine process, so one model in memory"
 
     first.quit()
 
+    wait_for("one editor less", lambda: daemon_status(environment)["connections"] == ["Neovim"], 20)
     second.type("(celsius")
     assert second.settled_ghost().text
-    assert daemon_process(environment) == daemon
+    assert daemon_status(environment)["pid"] == daemon["pid"]
 
 
-def daemon_process(environment: dict[str, str]) -> psutil.Process:
-    status = subprocess.run(
-        [sys.executable, "-m", "codex_lsp", "daemon", "status", "--json"],
-        env=environment,
-        capture_output=True,
-        check=True,
-        timeout=30,
-    )
-    return psutil.Process(json.loads(status.stdout)["pid"])
+def daemon_status(environment: dict[str, str]) -> dict[str, Any]:
+    command = [sys.executable, "-m", "codex_lsp", "daemon", "status", "--json"]
+    done = subprocess.run(command, env=environment, capture_output=True, check=True, timeout=30)
+    status: dict[str, Any] = json.loads(done.stdout)
+    return status
 
 
 def test_the_terminal_shows_the_ghost_in_grey_and_the_accepted_text_in_colour(

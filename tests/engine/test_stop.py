@@ -33,9 +33,10 @@ CASES = {
     "top level: lines without a gap": (rules(0), "import os\nimport re\n"),
     "top level: starts with a gap": (rules(0), "\n\nx = 1"),
     "no indent given: runs on": (rules(None), "import os\n\nx = 1\ny"),
-    "next line repeated": (rules(None, "return total"), "x += 1|\n    return total\n"),
-    "next line repeated: not finished": (rules(None, "return total"), "x += 1\n    return total"),
-    "next line repeated: more than it": (rules(None, "return total"), "x += 1\n    return total + 1\n"),
+    "next line repeated": (rules(None, "    return total"), "x += 1|\n    return total\n"),
+    "next line repeated: at another indent": (rules(None, "return total"), "x += 1\n    return total\n"),
+    "next line repeated: not finished": (rules(None, "    return total"), "x += 1\n    return total"),
+    "next line repeated: more than it": (rules(None, "    return total"), "x += 1\n    return total + 1\n"),
     "next line repeated: too short to tell": (rules(None, "}"), "x\n}\ny"),
     "two blank lines": (rules(None), "x = 1\n|\n\n"),
     "two blank lines with blanks in them": (rules(None), "x = 1\n  |\n  \n"),
@@ -50,7 +51,7 @@ def test_where_it_ends(rule: StopRules, marked: str) -> None:
 
 
 def test_the_next_line_is_the_first_below_the_cursor_with_text_in_it() -> None:
-    assert StopRules.of(")  # same line\n\n    return total\nx", False, 0).next_line == "return total"
+    assert StopRules.of(")  # same line\n\n    return total\nx", False, 0).next_line == "    return total"
     assert StopRules.of("", False, 0).next_line == ""
 
 
