@@ -48,13 +48,14 @@ def run(*, as_json: bool) -> int:
 def examine() -> list[Finding]:
     """Look at everything in the order in which it is needed."""
     llama = probe()
+    model = _model()
     return [
         *_versions(),
         *_llama(llama),
         *_machine(llama),
         *_settings(),
-        *_model(),
-        *_daemon(),
+        model,
+        *_daemon(with_model=model.ok),
     ]
 
 
@@ -70,7 +71,13 @@ def _versions() -> list[Finding]:
 def _llama(llama: Probe) -> list[Finding]:
     if llama.error:
         return [Finding("llama.cpp", llama.error, ok=False, advice="pip install --force-reinstall llama-cpp-python")]
-    return [Finding("llama.cpp", f"through llama-cpp-python {llama.version}: {llama.system_info.strip(' |')}")]
+    return [Finding("llama.cpp", f"through llama-cpp-python {llama.version}; {_features(llama.system_info)}")]
+
+
+def _features(system_info: str) -> str:
+    """llama.cpp writes `CPU : AVX = 1 | AVX2 = 1 | … |`; what it has is enough."""
+    has = [part.removesuffix("= 1").strip() for part in system_info.split("|") if part.strip().endswith("= 1")]
+    return " ".join(has).replace(" :", ":")
 
 
 def _machine(llama: Probe) -> list[Finding]:
@@ -102,35 +109,35 @@ def _settings() -> list[Finding]:
     ]
 
 
-def _model() -> list[Finding]:
+def _model() -> Finding:
     setting = ConfigFiles(paths.config_file()).settings_for(None).model
     try:
         path = store.resolve(setting)
         info = gguf.read(path)
     except ModelError as error:
-        return [Finding("model", str(error), ok=False)]
+        return Finding("model", str(error), ok=False)
     holes = "sees both sides of the cursor" if info.knows_holes else "sees only what is before the cursor"
-    return [Finding("model", f"{path} ({info.architecture}, {info.size / 1e6:.0f} MB; {holes})")]
+    return Finding("model", f"{path} ({info.architecture}, {info.size / 1e6:.0f} MB; {holes})")
 
 
-def _daemon() -> list[Finding]:
-    """The running daemon and its engine, measured; started if it is not running."""
+def _daemon(*, with_model: bool) -> list[Finding]:
+    """The running daemon, started if it is not, and its engine, measured if it has a model."""
     was_running = connect()
     if was_running is not None:
         was_running.close()
     try:
         with Client() as client:
-            speed = client.request("codexLsp/measure")
+            speed = client.request("codexLsp/measure") if with_model else None
             status = client.request("codexLsp/status")
     except (DaemonUnreachable, RequestFailed, OSError) as error:
         return [Finding("daemon", str(error), ok=False, advice="codex-lsp daemon logs")]
-    return [
-        Finding(
-            "daemon",
-            f"process {status['pid']} on {status['socket']}{'' if was_running else ' (just started)'}",
-        ),
-        *_engine(status["engine"], speed),
-    ]
+    started = "" if was_running else " (just started)"
+    found = [Finding("daemon", f"process {status['pid']} on {status['socket']}{started}")]
+    if speed is None:
+        return found
+    if "error" in speed:
+        return [*found, Finding("engine", speed["error"], ok=False, advice="codex-lsp daemon logs")]
+    return [*found, *_engine(status["engine"], speed)]
 
 
 def _engine(engine: dict[str, Any], speed: dict[str, float]) -> list[Finding]:

@@ -27,7 +27,7 @@ from codex_lsp.clients import Client
 from codex_lsp.completer import Ask, Completer, Record
 from codex_lsp.config import ConfigFiles
 from codex_lsp.document import Change, Document, Position, PositionEncoding, Snapshot
-from codex_lsp.engine.request import EngineStatus
+from codex_lsp.engine.request import EngineError, EngineStatus
 from codex_lsp.policy import Refusal
 from codex_lsp.progress import LoadProgress
 
@@ -256,7 +256,10 @@ class Session(LanguageServer):
         return None if record is None else describe(record)
 
     async def _measure(self, _: Any) -> dict[str, Any]:
-        return await self._services.control.measure()
+        try:
+            return await self._services.control.measure()
+        except EngineError as error:
+            return {"error": str(error)}
 
     # Parts of an inline completion
 
