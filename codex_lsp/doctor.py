@@ -76,7 +76,7 @@ def _llama(llama: Probe) -> list[Finding]:
 
 def _features(system_info: str) -> str:
     """llama.cpp writes `CPU : AVX = 1 | AVX2 = 1 | … |`; what it has is enough."""
-    has = [part.removesuffix("= 1").strip() for part in system_info.split("|") if part.strip().endswith("= 1")]
+    has = [part.strip().removesuffix("= 1").strip() for part in system_info.split("|") if part.strip().endswith("= 1")]
     return " ".join(has).replace(" :", ":")
 
 
