@@ -63,6 +63,7 @@ def report(records: list[dict[str, Any]]) -> None:
     engine = [record["completion"] for record in records if record["completion"]]
     first, later = engine[:1], engine[1:]
     waits = sorted(record["waited_ms"] for record in records)
+    first_tokens = sorted(c["first_token_ms"] for c in later if c["first_token_ms"] is not None)
     sources = Counter(record["source"] for record in records)
     lines = [
         f"keys {len(records)}, answered by {dict(sources)}",
@@ -70,6 +71,9 @@ def report(records: list[dict[str, Any]]) -> None:
         f"{sum(c['n_prefilled'] for c in later) / max(1, len(records) - 1):.2f} per key "
         f"({sum(c['n_prefilled'] for c in later) / max(1, len(later)):.2f} per request that reached the engine)",
         f"tokens reused {sum(c['n_reused'] for c in engine)}, decoded {sum(c['n_decoded'] for c in engine)}",
+        f"first token: {first[0]['first_token_ms']:.0f} ms cold, p50 {first_tokens[len(first_tokens) // 2]:.0f} ms warm"
+        if first_tokens
+        else "no request but the first reached the engine",
         f"waited p50 {waits[len(waits) // 2]:.0f} ms, p90 {waits[len(waits) * 9 // 10]:.0f} ms",
         f"finish reasons {dict(Counter(c['finish_reason'] for c in engine))}",
     ]
