@@ -28,7 +28,9 @@ def main() -> None:
     text = options.file.read_text("utf-8")
     start = text.rfind("\n", 0, len(text) // 2) + 1
     typed = text[start : start + options.keys]
-    records = list(type_and_ask(options.file, text[:start], typed, text[start + len(typed) :], options.pause_ms / 1000))
+    # What follows begins with a line end: nobody types into the beginning of an old word.
+    after = text[text.find("\n", start + len(typed)) :]
+    records = list(type_and_ask(options.file, text[:start], typed, after, options.pause_ms / 1000))
     report(records)
 
 
