@@ -54,9 +54,7 @@ class _Shown:
         longest = min(len(self.text) - 1, len(snapshot.prefix))
         for n_typed in range(longest + 1):
             typed_from = len(snapshot.prefix) - n_typed
-            if self.text.startswith(snapshot.prefix[typed_from:]) and _same_end(
-                snapshot.prefix[:typed_from], self.prefix
-            ):
+            if self.text.startswith(snapshot.prefix[typed_from:]) and self.prefix == key_prefix(snapshot, typed_from):
                 return self.text[n_typed:]
         return None
 
@@ -85,7 +83,7 @@ class CompletionCache:
             self._shown.popitem(last=False)
         shown = self._shown.setdefault(key, deque(maxlen=N_SHOWN))
         self._shown.move_to_end(key)
-        shown.append(_Shown(snapshot.prefix[-KEY_PREFIX_CHARS:], snapshot.suffix[:KEY_SUFFIX_CHARS], text))
+        shown.append(_Shown(key_prefix(snapshot), snapshot.suffix[:KEY_SUFFIX_CHARS], text))
 
     def forget(self, key: Hashable) -> None:
         """Drop what was shown in a document that was closed."""
@@ -149,9 +147,14 @@ class CompletionCache:
 
 def digest(snapshot: Snapshot, *parts: object) -> str:
     """A key for the text around the cursor plus whatever else an answer depends on (model, shape, length)."""
-    fields = [snapshot.language_id, snapshot.prefix[-KEY_PREFIX_CHARS:], snapshot.suffix[:KEY_SUFFIX_CHARS]]
+    fields = [snapshot.language_id, key_prefix(snapshot), snapshot.suffix[:KEY_SUFFIX_CHARS]]
     material = json.dumps([*fields, *map(str, parts)])
     return hashlib.sha256(material.encode()).hexdigest()
+
+
+def key_prefix(snapshot: Snapshot, end: int | None = None) -> str:
+    """The text before the cursor, or before index `end` of the prefix, as far as it makes a place this place."""
+    return snapshot.prefix[:end][-KEY_PREFIX_CHARS:]
 
 
 class PlainDisk(diskcache.Disk):  # type: ignore[misc] # diskcache ships no types
@@ -227,9 +230,3 @@ def _set_aside(directory: Path) -> None:
         for old in directory.parent.glob(f"{directory.name}.corrupt-*"):
             shutil.rmtree(old, ignore_errors=True)
         directory.rename(directory.with_name(f"{directory.name}.corrupt-{int(time.time())}"))
-
-
-def _same_end(text: str, end: str) -> bool:
-    """Whether two prefixes are the same as far back as both reach; windows may begin at different lines."""
-    n = min(len(text), len(end))
-    return text[-n:] == end[-n:] if n else text == end

@@ -183,9 +183,12 @@ class Completer:
 
 
 def _around(ask: Ask) -> Snapshot:
-    """The text next to the cursor, always cut alike: what cache keys and rules may depend on."""
+    """The text next to the cursor, always cut alike: what cache keys and rules may depend on.
+
+    Twice what a key needs, so that the key of a place some typing ago can still be made from it.
+    """
     line, _ = ask.document.column(ask.position, ask.encoding)
-    first, last = lines_around(ask.document, line, caching.KEY_PREFIX_CHARS, caching.KEY_SUFFIX_CHARS)
+    first, last = lines_around(ask.document, line, 2 * caching.KEY_PREFIX_CHARS, caching.KEY_SUFFIX_CHARS)
     return ask.document.snapshot(ask.position, ask.encoding, first, last)
 
 

@@ -55,6 +55,10 @@ class TestTypedThrough:
             assert cache.typed_through("doc", at(f"def add(a, b):\n    {text[:n]}█\n")) == text[n:]
         assert cache.typed_through("doc", at(f"def add(a, b):\n    {text}█\n")) is None
 
+    def test_text_that_repeats_itself_is_counted_right(self, cache: CompletionCache) -> None:
+        cache.show("doc", at("----█\n"), "-----")
+        assert cache.typed_through("doc", at("------█\n")) == "---"
+
     def test_something_else_typed_ends_it(self, cache: CompletionCache) -> None:
         cache.show("doc", at("x = █\n"), "value")
         assert cache.typed_through("doc", at("x = vo█\n")) is None
