@@ -68,6 +68,7 @@ class CompletionCache:
         self._max_age_s = max_age_days * 86400
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cache-writer")
         self._store = _open(directory, size_mb) if directory is not None and size_mb > 0 else None
+        self._usable = self._store is not None
 
     def typed_through(self, key: Hashable, snapshot: Snapshot) -> str | None:
         """What is left of a suggestion shown in document `key` that the user is typing through."""
@@ -102,18 +103,19 @@ class CompletionCache:
     def put(self, digest: str, text: str) -> None:
         """Keep a text; the disk is written from another thread."""
         self._remember(digest, text)
-        if self._store is not None:
+        if self._usable:
             self._writer.submit(self._write, digest, text)
 
     def close(self) -> None:
         """Write what is waiting and close the store."""
-        if self._store is not None:
+        store = self._store
+        if store is not None:
             # diskcache has a connection for each thread, and each must be closed in its own.
-            self._writer.submit(self._store.close)
+            self._writer.submit(store.close)
         self._writer.shutdown(wait=True)
-        if self._store is not None:
-            self._store.close()
-            self._store = None
+        if store is not None:
+            store.close()
+        self._store, self._usable = None, False
 
     def _remember(self, digest: str, text: str) -> None:
         self._memory[digest] = text
@@ -122,27 +124,26 @@ class CompletionCache:
             self._memory.popitem(last=False)
 
     def _read(self, digest: str) -> str | None:
-        if self._store is None:
+        if not self._usable:
             return None
         try:
             data = self._store.get(digest)
             return None if data is None else _text_of(data)
         except Exception:
             log.warning("the cache on disk could not be read; going on without it", exc_info=True)
-            self._store = None
+            self._usable = False
             return None
 
     def _write(self, digest: str, text: str) -> None:
-        store = self._store
-        if store is None:
+        if not self._usable:
             return
         try:
-            store.set(digest, json.dumps({"text": text}).encode(), expire=self._max_age_s)
+            self._store.set(digest, json.dumps({"text": text}).encode(), expire=self._max_age_s)
         except diskcache.Timeout:
             log.info("another process is writing the cache on disk; one suggestion was not kept")
         except Exception:
             log.warning("the cache on disk could not be written; going on without it", exc_info=True)
-            self._store = None
+            self._usable = False
 
 
 def digest(snapshot: Snapshot, *parts: object) -> str:
@@ -185,6 +186,21 @@ class PlainDisk(diskcache.Disk):  # type: ignore[misc] # diskcache ships no type
         return super().fetch(mode, filename, value, read)
 
 
+class _Store(diskcache.Cache):  # type: ignore[misc] # diskcache ships no types
+    """A store that has been read once: a damaged file shows itself here, and leaves no connection open."""
+
+    def __init__(self, directory: str, **options: Any) -> None:
+        self._local = None  # where diskcache keeps its connections, once it gets so far
+        try:
+            super().__init__(directory, **options)
+            self.get("")
+            self.expire()
+        except BaseException:
+            if self._local is not None:
+                self.close()
+            raise
+
+
 def _open(directory: Path, size_mb: int) -> Any:
     """The store, after setting a corrupt one aside; None when the disk will have none of it."""
     for _ in range(2):
@@ -193,13 +209,7 @@ def _open(directory: Path, size_mb: int) -> Any:
             if _is_locked(directory):
                 log.warning("another process holds the cache in %s; going on without it", directory)
                 return None
-            store = diskcache.Cache(
-                str(directory), disk=PlainDisk, size_limit=size_mb * 1024 * 1024, timeout=LOCK_TIMEOUT_S
-            )
-            # A damaged file shows itself at the first real read, which had better be now.
-            store.get("")
-            store.expire()
-            return store
+            return _Store(str(directory), disk=PlainDisk, size_limit=size_mb * 1024 * 1024, timeout=LOCK_TIMEOUT_S)
         except Exception as error:  # noqa: BLE001 - diskcache trusts what it reads, and here that may be anything
             log.warning("the cache in %s is unusable (%s); setting it aside", directory, error)
             _set_aside(directory)
