@@ -67,7 +67,7 @@ class CompletionCache:
         self._memory: OrderedDict[str, str] = OrderedDict()
         self._max_age_s = max_age_days * 86400
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cache-writer")
-        self._store = _open(directory, size_mb) if directory is not None and size_mb > 0 else None
+        self._store: Any = _open(directory, size_mb) if directory is not None and size_mb > 0 else None
         self._usable = self._store is not None
 
     def typed_through(self, key: Hashable, snapshot: Snapshot) -> str | None:
