@@ -1,6 +1,5 @@
 """The cache: typing through a suggestion, exact repeats, and a store on disk that may be anything."""
 
-import asyncio
 import pickle
 import sqlite3
 import time
@@ -359,11 +358,10 @@ class TestLocked:
             assert time.perf_counter() - began < 0.2
 
 
-async def test_the_loop_is_never_held_up_by_a_slow_disk(open_cache: Callable[..., CompletionCache]) -> None:
+def test_the_loop_is_never_held_up_by_a_slow_disk(open_cache: Callable[..., CompletionCache]) -> None:
     """Many writes at once are somebody else's time: a thread's."""
     cache = open_cache()
     began = time.perf_counter()
     for i in range(200):
         cache.put(str(i), "text")
     assert time.perf_counter() - began < 0.1
-    await asyncio.to_thread(cache.close)
