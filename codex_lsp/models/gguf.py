@@ -47,7 +47,7 @@ BLOCKS = {kind: (values, size) for values, kinds in BLOCK_BYTES.items() for kind
 MARKERS = frozenset(
     marker.encode()
     for family in fim.FAMILIES
-    for marker in (family.prefix, family.suffix, family.middle)
+    for marker in (family.prefix, family.suffix, family.middle, family.only_with)
     if marker is not None
 )
 

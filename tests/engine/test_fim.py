@@ -65,8 +65,14 @@ def test_half_a_familys_markers_are_none(family: Family) -> None:
     assert fim.detect(FakeVocabulary(markers(family)[:-1])).family == "none"
 
 
+def test_families_with_the_same_markers_are_told_apart() -> None:
+    shared = ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"]
+    assert fim.detect(FakeVocabulary([*shared, "<|repo_name|>"])).family == "qwen2.5-coder"
+    assert fim.detect(FakeVocabulary([*shared, "<|file_separator|>"])).family == "codegemma"
+
+
 def test_a_stop_token_that_is_missing_is_left_out() -> None:
-    family = FAMILIES[0]
+    family = next(family for family in FAMILIES if family.only_with is None)
     template = fim.detect(FakeVocabulary(markers(family)))
     assert template.stop_ids == {0, 1, 2}
 

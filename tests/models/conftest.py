@@ -17,7 +17,7 @@ from codex_lsp import paths
 from codex_lsp.models import catalogue, download
 from codex_lsp.models.catalogue import CatalogueModel
 
-QWEN_MARKERS = ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>")
+QWEN_MARKERS = ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<|repo_name|>")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 

@@ -27,7 +27,7 @@ def test_the_head_says_what_the_model_is(tmp_path: Path) -> None:
     info = gguf.read(written(tmp_path, SMALL))
 
     assert (info.architecture, info.name, info.context_length) == ("qwen2", "Tiny", 32768)
-    assert (info.n_vocab, info.fim_family, info.knows_holes) == (5, "qwen2.5-coder", True)
+    assert (info.n_vocab, info.fim_family, info.knows_holes) == (6, "qwen2.5-coder", True)
     assert info.size == len(SMALL)
 
 
@@ -45,6 +45,7 @@ def test_a_vocabulary_without_all_markers_knows_no_holes(tmp_path: Path) -> None
     ("tokens", "family"),
     [
         (("<fim_prefix>", "<fim_suffix>", "<fim_middle>"), "starcoder"),
+        (("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"), "codegemma"),
         (("[PREFIX]", "[SUFFIX]"), "codestral"),
         (("<[fim-prefix]>", "<[fim-suffix]>", "<[fim-middle]>"), "seed-coder"),
     ],
