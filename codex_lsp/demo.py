@@ -3,14 +3,16 @@
 import argparse
 import os
 import sys
+import time
 from importlib import resources
 from pathlib import Path
 
 from codex_lsp import paths
 from codex_lsp.asking import ask
 from codex_lsp.client import Client
-from codex_lsp.config import ConfigFiles
+from codex_lsp.config import RECHECK_SECONDS, ConfigFiles
 from codex_lsp.engine.probe import probe
+from codex_lsp.host import LOOK_EVERY_S
 from codex_lsp.models import commands, hardware, store
 from codex_lsp.models.errors import ModelMissing
 
@@ -50,7 +52,10 @@ def _get_model(wanted: str | None) -> int:
             return code
         path = store.resolve(name)
     if wanted and wanted != setting:
-        return commands.model_use(argparse.Namespace(name=wanted))
+        code = commands.model_use(argparse.Namespace(name=wanted))
+        # A daemon that is running already looks at its settings now and then; asked before, it would still use the old.
+        time.sleep(LOOK_EVERY_S + RECHECK_SECONDS)
+        return code
     print(_dim(f"model: {path}"))
     return 0
 

@@ -31,6 +31,18 @@ def test_the_demo_takes_the_model_it_is_given_and_keeps_it(home_without_model: H
     assert str(tiny_gguf) in settings
 
 
+def test_the_demo_of_another_model_is_not_answered_by_the_one_that_runs(
+    cold_home: Home, tiny_gguf: Path, tmp_path: Path
+) -> None:
+    another = tmp_path / "another.gguf"
+    another.write_bytes(tiny_gguf.read_bytes())
+    assert cold_home.run("daemon", "start").returncode == 0
+
+    cold_home.run("demo", "--model", str(another))
+
+    assert cold_home.status()["engine"]["model"]["path"] == str(another)
+
+
 def test_the_doctor_finds_everything_in_order(shared_home: Home) -> None:
     ran = shared_home.run("doctor")
 
