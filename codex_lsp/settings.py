@@ -22,7 +22,7 @@ SECRET_FILES = (
     "*.pem", "*.key", "*.ppk", "*.p12", "*.pfx", "*.jks", "*.keystore", "*.kdbx",
     "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", ".ssh/",
     ".netrc", "_netrc", ".npmrc", ".pypirc", ".git-credentials", ".htpasswd", ".pgpass", ".my.cnf",
-    ".docker/config.json", ".kube/config",
+    "**/.docker/config.json", "**/.kube/config",
     "secrets.json", "secrets.toml", "secrets.yaml", "secrets.yml", "credentials", "credentials.json", "credentials.csv",
     "*.tfstate", "*.tfstate.*", "*.tfvars",
 )  # fmt: skip
@@ -72,7 +72,8 @@ class Settings:
         default=SECRET_FILES,
         metadata=_rule(
             "Files that get no suggestions and whose text is in no prompt: patterns as in `.gitignore`, "
-            "against the path below the workspace. What you list is added to the default; in your own file "
+            "against the path below the workspace, or the whole path of a file outside one. What you list is added "
+            "to the default; in your own file "
             "a pattern with `!` in front takes one out again.",
             ProjectMay.NARROW,
         ),

@@ -59,7 +59,7 @@ def test_a_long_bad_value_is_cut_short_in_the_complaint() -> None:
     "path",
     [".env", "deploy/.env.production", "certs/server.pem", "home/id_rsa", "id_ed25519.pub", ".ssh/config",
      "infra/terraform.tfstate", "config/secrets.yaml", ".aws/credentials", "vault.kdbx",
-     ".netrc", "/home/me/.ssh/config"],
+     ".netrc", "/home/me/.ssh/config", "home/me/.docker/config.json", ".kube/config"],
 )  # fmt: skip
 def test_files_that_hold_secrets_are_excluded_from_the_start(path: str) -> None:
     assert DEFAULTS.excludes(path)

@@ -106,6 +106,13 @@ class TestSwitchedOff:
             editor.open("x = █\n", uri)
             assert await editor.texts(uri) == answers
 
+    @pytest.mark.parametrize("path", ["/home/me/.ssh/config", "/home/me/.docker/config.json", "/home/me/.env"])
+    async def test_for_secrets_opened_without_a_project(self, connect: Connect, engine: FakeEngine, path: str) -> None:
+        editor = await connect()
+        editor.open("x = █\n", f"file://{path}")
+        assert await editor.complete(f"file://{path}") == {"items": []}
+        assert engine.requests == []
+
 
 class TestFiles:
     async def test_a_project_file_is_followed_without_a_restart(
