@@ -5,6 +5,7 @@ from typing import Any
 
 from codex_lsp.client import Client
 from codex_lsp.languages import language_of
+from codex_lsp.methods import LAST_REQUEST
 
 INVOKED = 1
 
@@ -26,7 +27,7 @@ def ask(client: Client, path: Path, text: str, line: int, column: int, language:
             "context": {"triggerKind": INVOKED},
         },
     )
-    record = client.request("codexLsp/lastRequest", {"uri": uri}) or {}
+    record = client.request(LAST_REQUEST, {"uri": uri}) or {}
     client.notify("textDocument/didClose", {"textDocument": {"uri": uri}})
     items = answer["items"]
     completion = items[0]["insertText"] if items else None

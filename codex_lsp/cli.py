@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from codex_lsp import __version__, paths
+from codex_lsp import __version__, methods, paths
 from codex_lsp.client import Client, RequestFailed
 from codex_lsp.connect import DaemonUnreachable, connect
 from codex_lsp.models import commands as model_commands
@@ -79,7 +79,7 @@ def daemon_run(_: argparse.Namespace) -> int:
 def daemon_start(_: argparse.Namespace) -> int:
     """Start the daemon if it is not running."""
     with Client() as client:
-        print(f"The daemon runs (process {client.request('codexLsp/status')['pid']}).")
+        print(f"The daemon runs (process {client.request(methods.STATUS)['pid']}).")
     return 0
 
 
@@ -102,9 +102,9 @@ def daemon_status(options: argparse.Namespace) -> int:
         print(json.dumps({"running": False}) if options.json else "No daemon is running. An editor starts it.")
         return EXIT_FAILED
     with Client(connection) as client:
-        status = client.request("codexLsp/status")
+        status = client.request(methods.STATUS)
     # The connection that asked is not an editor.
-    status["connections"].remove("codex-lsp command line")
+    status["connections"].remove(methods.COMMAND_LINE)
     print(json.dumps({"running": True, **status}, indent=2) if options.json else _status_text(status))
     return 0
 
@@ -124,7 +124,7 @@ def _stop() -> bool:
     if connection is None:
         return False
     with Client(connection) as client:
-        client.request("codexLsp/stop")
+        client.request(methods.STOP)
     give_up = time.monotonic() + STOP_TIMEOUT_S
     while (left := connect()) is not None:
         left.close()

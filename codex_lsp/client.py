@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from codex_lsp import __version__
 from codex_lsp.connect import connect_or_start
+from codex_lsp.methods import COMMAND_LINE
 
 # Loading a large model from a slow disk, then a first prompt on a slow machine.
 TIMEOUT_S = 300.0
@@ -32,7 +33,7 @@ class Client:
             "initialize",
             {
                 "processId": None,
-                "clientInfo": {"name": "codex-lsp command line", "version": __version__},
+                "clientInfo": {"name": COMMAND_LINE, "version": __version__},
                 "rootUri": root.as_uri() if root else None,
                 "capabilities": {"general": {"positionEncodings": ["utf-32"]}},
             },

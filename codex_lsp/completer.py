@@ -45,7 +45,7 @@ MAX_OVERSIZE = 2
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Who asks for what. `key` names the document within its editor; `path` is relative to the project's root."""
+    """Who asks for what. `key` names the document within its editor; `path` is what `exclude` looks at."""
 
     key: Hashable
     document: Document

@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from codex_lsp import __version__, paths
+from codex_lsp import __version__, methods, paths
 from codex_lsp.client import Client, RequestFailed
 from codex_lsp.config import ConfigFiles
 from codex_lsp.connect import DaemonUnreachable, connect
@@ -127,8 +127,8 @@ def _daemon(*, with_model: bool) -> list[Finding]:
         was_running.close()
     try:
         with Client() as client:
-            speed = client.request("codexLsp/measure") if with_model else None
-            status = client.request("codexLsp/status")
+            speed = client.request(methods.MEASURE) if with_model else None
+            status = client.request(methods.STATUS)
     except (DaemonUnreachable, RequestFailed, OSError) as error:
         return [Finding("daemon", str(error), ok=False, advice="codex-lsp daemon logs")]
     started = "" if was_running else " (just started)"

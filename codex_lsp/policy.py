@@ -17,7 +17,6 @@ class Refusal(StrEnum):
     DISABLED = "Suggestions are switched off (`enabled = false`)."
     LANGUAGE = "Suggestions are switched off for this language (`languages`)."
     EXCLUDED = "This file is on the list of excluded files (`exclude`); it may hold secrets."
-    NOT_OPEN = "The editor has not opened this document with the server."
     EMPTY = "There is too little text before the cursor to go by."
     MID_WORD = "The cursor is inside a word; ask by hand to complete here."
     NOTHING = "The model had nothing to add here that is not there already."
@@ -34,7 +33,7 @@ class Shape:
 
 
 def judge(snapshot: Snapshot, path: str | None, settings: Settings, *, invoked: bool) -> Refusal | Shape:
-    """What may be suggested at the cursor. `path` is relative to the project's root, None for unsaved text."""
+    """What may be suggested at the cursor. `path` is what `exclude` looks at, None for unsaved text."""
     if not settings.enabled:
         return Refusal.DISABLED
     if not settings.language_enabled(snapshot.language_id):

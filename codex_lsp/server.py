@@ -22,7 +22,7 @@ from pygls.lsp.server import LanguageServer
 from pygls.protocol import LanguageServerProtocol, lsp_method
 from pygls.uris import to_fs_path
 
-from codex_lsp import __version__
+from codex_lsp import __version__, methods
 from codex_lsp.clients import Client
 from codex_lsp.completer import Ask, Completer, Record
 from codex_lsp.config import ConfigFiles
@@ -35,12 +35,6 @@ log = logging.getLogger(__name__)
 
 SECTION = "codex_lsp"
 ACCEPTED = "codexLsp.accepted"
-LAST_REQUEST, STATUS, STOP, MEASURE = (
-    "codexLsp/lastRequest",
-    "codexLsp/status",
-    "codexLsp/stop",
-    "codexLsp/measure",
-)
 
 
 class Control(Protocol):
@@ -190,10 +184,10 @@ class Session(LanguageServer):
             partial(self._inline_completion)
         )
         self.command(ACCEPTED)(partial(self._accepted))
-        self.feature(LAST_REQUEST)(partial(self._last_request))
-        self.feature(STATUS)(lambda _: self._services.control.status())
-        self.feature(STOP)(lambda _: self._services.control.stop())
-        self.feature(MEASURE)(partial(self._measure))
+        self.feature(methods.LAST_REQUEST)(partial(self._last_request))
+        self.feature(methods.STATUS)(lambda _: self._services.control.status())
+        self.feature(methods.STOP)(lambda _: self._services.control.stop())
+        self.feature(methods.MEASURE)(partial(self._measure))
 
     def _initialize(self, params: types.InitializeParams) -> None:
         self.client.name = params.client_info.name if params.client_info else ""
@@ -298,7 +292,7 @@ class Session(LanguageServer):
             document=document,
             position=Position(params.position.line, params.position.character),
             encoding=self.encoding,
-            path=_relative(path, root),
+            path=_excludable(path, root),
             settings=settings,
             invoked=params.context.trigger_kind == types.InlineCompletionTriggerKind.Invoked,
         )
@@ -371,7 +365,9 @@ def _position(position: types.Position) -> Position:
     return Position(position.line, position.character)
 
 
-def _relative(path: Path | None, root: Path | None) -> str | None:
-    if path is None:
-        return None
-    return str(path.relative_to(root)) if root else path.name
+def _excludable(path: Path | None, root: Path | None) -> str | None:
+    """The path that `exclude` looks at: below the workspace, or whole where there is none.
+
+    The name alone would not tell `~/.ssh/config` from any other file called `config`.
+    """
+    return None if path is None else str(path.relative_to(root or path.anchor))

@@ -17,7 +17,7 @@ MODULES = {
 # From the ground up. A module imports from lower floors, or from its own room (a package is one room).
 FLOORS = [
     ["__init__"],
-    ["paths", "document", "languages", "settings"],
+    ["paths", "document", "languages", "settings", "methods"],
     ["config", "connect", "engine", "context"],
     ["models", "policy", "postprocess", "cache"],
     ["host", "completer"],

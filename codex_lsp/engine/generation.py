@@ -23,7 +23,7 @@ from codex_lsp.engine.threads import ThreadGovernor
 # A slice should take about this long, so that a cancel is noticed soon and a slice is still worth its overhead.
 SLICE_S = 0.25
 MIN_SLICE, MAX_SLICE = 16, 512
-# No token of a code model's vocabulary is longer.
+# Twice the longest of Qwen2.5's 152 thousand tokens.
 MAX_TOKEN_CHARS = 256
 # How much a new measurement of speed counts against the older ones.
 SPEED_WEIGHT = 0.3

@@ -24,10 +24,10 @@ from codex_lsp.engine.request import EngineConfig, ModelInfo, ModelUnusable
 
 # The most tokens one llama_decode takes; prefill slices are smaller on slow machines.
 N_BATCH = 512
-# The longest tokens are runs of spaces.
-MAX_PIECE_BYTES = 256
-# ggml's log levels, from ggml.h.
-LOG_WARN, LOG_ERROR = 3, 4
+# Twice the longest of Qwen2.5's 152 thousand tokens; a longer one gets a buffer of its own.
+PIECE_BYTES = 256
+# ggml's log level for errors, from ggml.h.
+LOG_ERROR = 4
 
 OnProgress = Callable[[float], None]
 
@@ -50,7 +50,7 @@ class LlamaModel:
         log = _LlamaLog()
         self._model = _load(path, config, on_progress, log)
         self._vocab = c.llama_model_get_vocab(self._model)
-        self._buffer = ctypes.create_string_buffer(MAX_PIECE_BYTES)
+        self._buffer = ctypes.create_string_buffer(PIECE_BYTES)
         self._context = _new_context(self._model, config, log)
         self._memory = c.llama_get_memory(self._context)
         self._sampler = c.llama_sampler_init_greedy()
@@ -90,8 +90,11 @@ class LlamaModel:
         return self._piece(token)
 
     def _piece(self, token: int) -> bytes:
-        length = c.llama_token_to_piece(self._vocab, token, self._buffer, MAX_PIECE_BYTES, 0, False)
-        return self._buffer.raw[:length] if length > 0 else b""
+        length = c.llama_token_to_piece(self._vocab, token, self._buffer, len(self._buffer), 0, False)
+        if length < 0:
+            self._buffer = ctypes.create_string_buffer(-length)
+            length = c.llama_token_to_piece(self._vocab, token, self._buffer, len(self._buffer), 0, False)
+        return self._buffer.raw[:length]
 
     # Decoding
 
@@ -194,7 +197,7 @@ def probe() -> Probe:
 
 
 class _LlamaLog:
-    """Keeps llama.cpp's last warnings and errors, to explain a failed load; the rest of its chatter is dropped."""
+    """Keeps llama.cpp's last errors, to explain a failed load; the rest of its chatter is dropped."""
 
     def __init__(self) -> None:
         self._tail: deque[str] = deque(maxlen=6)
@@ -203,7 +206,7 @@ class _LlamaLog:
         _keep_alive.append(self._callback)
 
     def last_words(self) -> str:
-        """The last error, one line."""
+        """The first of its last errors, which names the cause; one line."""
         return self._tail[0] if self._tail else "llama.cpp gave no reason"
 
     def _on_line(self, level: int, text: bytes, _: object) -> None:

@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 import time
+import traceback
 from dataclasses import asdict
 from typing import BinaryIO
 
@@ -66,10 +67,12 @@ class Worker:
         try:
             while (message := messages.read(self._inbox)) is not None:
                 self._handle(message)
-        finally:
-            # llama.cpp may be in the middle of a long call; there is nobody left to finish it for. After a message
-            # that could not be read there would be nobody to hear the next one.
-            os._exit(0)
+        except Exception:  # noqa: BLE001 - the process ends here, so whatever it was must be said first
+            # With nobody to hear the next message, a fresh process is the way out.
+            traceback.print_exc()
+            os._exit(1)
+        # llama.cpp may be in the middle of a long call; there is nobody left to finish it for.
+        os._exit(0)
 
     def _handle(self, message: Message) -> None:
         match message["type"]:
